@@ -1,0 +1,245 @@
+"""How a call moves on: every change of a record, as a pure function from record to record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from broker.domain.customer import Folding, LookupResult, LookupState
+from broker.domain.messages import TRACKING, Message, MessageState, Tracking, When
+from broker.domain.record import Over, Record, Session, Step, Written, settled
+from broker.domain.routing import Route, Routing
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator decided about calls; everything a decision may depend on."""
+
+    routing: Routing = field(default_factory=Routing)
+    folding: Folding = field(default_factory=Folding)
+    tracking: Tracking = field(default_factory=Tracking)
+    idle_s: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a lookup brought for a step."""
+
+    result: LookupResult
+    ms: int
+    late: bool = False
+    session: Session | None = None
+
+
+def add_alias(record: Record, alias: str) -> Record:
+    if alias in (record.id, *record.aliases):
+        return record
+    return replace(record, aliases=(*record.aliases, alias))
+
+
+def add_reference(record: Record, step: Step, policy: Policy) -> Record:
+    """A reference was typed: one more step, and the call is alive."""
+    return replace(record, steps=(*record.steps, step), idle_at=step.received_at + policy.idle_s)
+
+
+def decide(record: Record, name: str, finding: Finding, policy: Policy, now: float) -> Record:
+    """What the lookup of a step means for the call. At most one customer ever gets on it.
+
+    The record comes back with the step cut if the call is over, and unchanged if there is nothing
+    new to show (a late lookup that led to nobody, a step that is already done).
+    """
+    step = record.step(name)
+    if step.done:
+        return record
+    if record.over is not None:
+        return settled(record.with_step(replace(step, done=True, reason="call_over")))
+    if step.lookup is not None and not finding.late:
+        return record
+    result = _against_customer(record, finding.result, policy.folding)
+    if finding.late and (record.customer is not None or result.state is not LookupState.FOUND):
+        return record
+    decided = replace(
+        step,
+        lookup=result.state,
+        route=_route(step, result, policy.routing),
+        reason=result.reason or step.reason,
+        source=result.source,
+        lookup_ms=finding.ms,
+        decided_at=now,
+        written=None,
+    )
+    if result.customer is not None and record.customer is None:
+        record = replace(record, customer=result.customer, customer_crm=result.source)
+    return replace(
+        record.with_step(decided),
+        session=finding.session or record.session,
+        decisions=record.decisions + 1,
+    )
+
+
+def _against_customer(record: Record, result: LookupResult, folding: Folding) -> LookupResult:
+    """`result`, or ambiguous if it names somebody else than the customer on the call."""
+    known, named = record.customer, result.customer
+    if known is None or named is None:
+        return result
+    same_record = record.customer_crm == result.source and known.id == named.id
+    if same_record or folding.same_person(known, named):
+        return replace(result, customer=known, source=record.customer_crm)
+    return LookupResult(LookupState.AMBIGUOUS, reason="other_customer")
+
+
+def _route(step: Step, result: LookupResult, routing: Routing) -> Route:
+    if result.customer is not None:
+        return routing.found(result.customer)
+    if step.is_reference:
+        limited = step.reason == "reference_limit"
+        tries = routing.tries_per_call if limited else int(step.name.rpartition("-")[2])
+        return routing.reference_failed(result.state, tries)
+    return routing.number_failed(result.state)
+
+
+def wrote(  # noqa: PLR0913 - the facts of one write, each named at the call
+    record: Record,
+    name: str,
+    written: Written,
+    *,
+    final: bool,
+    policy: Policy,
+    now: float,
+    reason: str | None = None,
+) -> Record:
+    """A step's session write succeeded or was given up; `final` if nothing is left to look up."""
+    step = record.step(name)
+    if step.done:
+        return record
+    changed = replace(step, written=written, done=final, reason=reason or step.reason)
+    return settled(_queue_tracking(record.with_step(changed), policy, now))
+
+
+def finish_step(record: Record, name: str, reason: str | None = None) -> Record:
+    """Nothing (more) is to be done for this step."""
+    step = record.step(name)
+    if step.done:
+        return record
+    return settled(record.with_step(replace(step, done=True, reason=reason or step.reason)))
+
+
+def end(record: Record, why: Over, now: float, disposition: str | None = None) -> Record:
+    """The call is over. Steps without result are cut; one whose write is under way is not."""
+    if record.over is not None:
+        return record
+    steps = tuple(
+        replace(step, done=True, reason="call_over") if step.lookup is None else step
+        for step in record.steps
+    )
+    ended = replace(record, over=why, over_at=now, disposition=disposition, steps=steps)
+    waiting = why is not Over.GONE
+    finished = tuple(_listening_ends(step) if waiting else _all_ends(step) for step in steps)
+    return settled(replace(ended, steps=finished))
+
+
+def _listening_ends(step: Step) -> Step:
+    """After hang-up nobody listens for late hits; a write under way still reports."""
+    return replace(step, done=True) if step.written is not None else step
+
+
+def _all_ends(step: Step) -> Step:
+    return step if step.done else replace(step, done=True, reason=step.reason or "unwritten")
+
+
+def tracking_refusal(record: Record, policy: Policy) -> str | None:
+    """Why a tracking message that is asked for now cannot be sent, as an error code."""
+    if (refusal := policy.tracking.refusal) is not None:
+        return refusal
+    undecided = any(step.lookup is None for step in record.steps)
+    if record.over is not None or record.contradicted:
+        return "nothing_to_send"
+    if record.customer is None:
+        listening = any(not step.done for step in record.steps)
+        return None if undecided or listening else "nothing_to_send"
+    return None if _sendable(record) else "nothing_to_send"
+
+
+def request_tracking(record: Record, policy: Policy, now: float) -> Record:
+    """A later node of the flow wants the tracking message sent."""
+    if record.message(TRACKING) is not None or tracking_refusal(record, policy) is not None:
+        return record
+    asked = replace(record, tracking_requested=True, idle_at=now + policy.idle_s)
+    return _queue_tracking(asked, policy, now)
+
+
+def _sendable(record: Record) -> bool:
+    customer = record.customer
+    return customer is not None and bool(customer.email) and bool(customer.track_id)
+
+
+def _queue_tracking(record: Record, policy: Policy, now: float) -> Record:
+    """Queue the tracking message if it is due: informed, alive, wanted, and never twice."""
+    shown = record.shown
+    wanted = record.tracking_requested or (
+        policy.tracking.when is When.AUTO
+        and shown is not None
+        and shown.route is Route.SELF_SERVICE
+    )
+    if (
+        not wanted
+        or policy.tracking.refusal is not None
+        or record.over is not None
+        or record.contradicted
+        or record.message(TRACKING) is not None
+        or not (record.informed and _sendable(record))
+    ):
+        return record
+    message = Message(TRACKING, policy.tracking.channel, queued_at=now, due_at=now)
+    return record.with_message(message)
+
+
+def sending(record: Record, purpose: str) -> Record:
+    """The hand-over is about to begin: after this nobody may begin it again unasked."""
+    message = _message(record, purpose)
+    if message.state is not MessageState.QUEUED:
+        return record
+    return record.with_message(
+        replace(message, state=MessageState.SENDING, attempts=message.attempts + 1)
+    )
+
+
+def sent(record: Record, purpose: str, attempt: int, provider_id: str | None) -> Record:
+    """The channel took attempt number `attempt`; also true if it was given up as unknown."""
+    message = _message(record, purpose)
+    known = message.state in {MessageState.SENDING, MessageState.UNKNOWN}
+    if not known or message.attempts != attempt:
+        return record
+    return settled(
+        record.with_message(
+            replace(message, state=MessageState.SENT, provider_id=provider_id, reason=None)
+        )
+    )
+
+
+def not_sent(record: Record, purpose: str, reason: str, retry_at: float | None = None) -> Record:
+    """The channel definitely did not take it: again at `retry_at`, or never if that is None."""
+    message = _message(record, purpose)
+    if not message.state.pending:
+        return record
+    if retry_at is None:
+        changed = replace(message, state=MessageState.FAILED, reason=reason)
+    else:
+        changed = replace(message, state=MessageState.QUEUED, due_at=retry_at, reason=reason)
+    return settled(record.with_message(changed))
+
+
+def lost(record: Record, purpose: str) -> Record:
+    """Whether the channel took it will never be known from here: nobody guesses."""
+    message = _message(record, purpose)
+    if message.state is not MessageState.SENDING:
+        return record
+    return settled(
+        record.with_message(replace(message, state=MessageState.UNKNOWN, reason="answer_lost"))
+    )
+
+
+def _message(record: Record, purpose: str) -> Message:
+    message = record.message(purpose)
+    if message is None:
+        raise LookupError(f"this call has no message for {purpose}")
+    return message

@@ -1,0 +1,261 @@
+"""The call's record: everything the ledger knows of one call, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+from broker.domain.call import CallRef
+from broker.domain.customer import Customer, LookupState
+from broker.domain.messages import Message, MessageState
+from broker.domain.routing import Route
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NUMBER = "number"
+"""The step that looks the caller's number up; the others are `reference-1`, `reference-2` ..."""
+
+
+class Phase(StrEnum):
+    """Where a call stands with us."""
+
+    ACCEPTED = "accepted"
+    LOOKING_UP = "looking_up"
+    WAITING_REFERENCE = "waiting_reference"
+    MESSAGING = "messaging"
+    DECIDED = "decided"
+    OVER = "over"
+
+
+class Outcome(StrEnum):
+    """How a call ended with us; exactly one of these, once."""
+
+    CALL_GONE = "call_gone"
+    EXPIRED = "expired"
+    MESSAGED = "messaged"
+    MESSAGE_UNKNOWN = "message_unknown"
+    FAILED = "failed"
+    SUPPRESSED = "suppressed"
+    PREMIUM = "premium"
+    INFORMED = "informed"
+    NO_MATCH = "no_match"
+
+
+class Written(StrEnum):
+    """What became of a step's session write."""
+
+    OK = "ok"
+    FAILED = "failed"
+
+
+class Over(StrEnum):
+    """What ended the call for us."""
+
+    ENDED = "ended"
+    GONE = "gone"
+    IDLE = "idle"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The platform's variable store of a live call, and how we know its id."""
+
+    id: str
+    source: Literal["given", "resolved", "guessed"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallData:
+    """What the automation told us about the call, as it came."""
+
+    session_id: str | None = None
+    from_: str | None = None
+    to: str | None = None
+    agent_id: str | None = None
+    anonymous: bool = False
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One lookup within a call: of the caller's number, or of one reference he typed."""
+
+    name: str
+    received_at: float
+    value: str | None = None
+    """E.164 number or normalised reference; personal data."""
+    preset: LookupState | None = None
+    """Set if nobody is asked: withheld, malformed or over a limit."""
+    lookup: LookupState | None = None
+    """None until decided."""
+    route: Route | None = None
+    reason: str | None = None
+    source: str | None = None
+    lookup_ms: int | None = None
+    decided_at: float | None = None
+    written: Written | None = None
+    done: bool = False
+    """Nothing is left to do for it; an intermediate timeout is decided but not done."""
+
+    @property
+    def is_reference(self) -> bool:
+        return self.name != NUMBER
+
+    @property
+    def answered(self) -> bool:
+        """Whether its outcome is decided and its session write done or given up."""
+        return self.done or self.written is not None
+
+    @property
+    def cut(self) -> bool:
+        """Whether the call was over before this step had a result."""
+        return self.done and self.written is None and self.reason in {"call_over", "unwritten"}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One call. Frozen: every change is a new record, saved by the ledger in one atomic step."""
+
+    id: str
+    received_at: float
+    idle_at: float
+    """When the call is over if nothing more is heard of it."""
+    data: CallData = field(default_factory=CallData)
+    session: Session | None = None
+    aliases: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    customer: Customer | None = None
+    customer_crm: str | None = None
+    decisions: int = 0
+    """Raised by everything that changes what the session should show."""
+    tracking_requested: bool = False
+    messages: tuple[Message, ...] = ()
+    over: Over | None = None
+    over_at: float | None = None
+    disposition: str | None = None
+    outcome: Outcome | None = None
+    reason: str | None = None
+    version: int = 1
+
+    @property
+    def ref(self) -> CallRef:
+        return CallRef(self.id, self.data.session_id)
+
+    def step(self, name: str) -> Step:
+        return next(step for step in self.steps if step.name == name)
+
+    def with_step(self, changed: Step) -> Record:
+        return replace(
+            self, steps=tuple(changed if s.name == changed.name else s for s in self.steps)
+        )
+
+    def reference(self, value: str) -> Step | None:
+        """The step of this normalised reference, if it was typed before."""
+        return next((s for s in self.steps if s.is_reference and s.value == value), None)
+
+    @property
+    def tries(self) -> int:
+        return sum(step.is_reference for step in self.steps)
+
+    def message(self, purpose: str) -> Message | None:
+        return next((m for m in self.messages if m.purpose == purpose), None)
+
+    def with_message(self, changed: Message) -> Record:
+        kept = tuple(m for m in self.messages if m.purpose != changed.purpose)
+        return replace(self, messages=(*kept, changed))
+
+    @property
+    def shown(self) -> Step | None:
+        """The step whose result the session shows: the latest decided one.
+
+        Once a customer is on the call, a later lookup that led to nobody does not hide him; only
+        a reference of somebody else does.
+        """
+        decided = [step for step in reversed(self.steps) if step.lookup is not None]
+        if self.customer is not None:
+            telling = (s for s in decided if s.lookup is LookupState.FOUND or _contradicts(s))
+            return next(telling, None)
+        return next(iter(decided), None)
+
+    @property
+    def informed(self) -> bool:
+        """Whether the customer stands in the session."""
+        return any(s.lookup is LookupState.FOUND and s.written is Written.OK for s in self.steps)
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether a reference named somebody else than the call's customer."""
+        return any(_contradicts(step) for step in self.steps)
+
+    @property
+    def phase(self) -> Phase:
+        if self.over is not None:
+            return Phase.OVER
+        pending = [step for step in self.steps if step.lookup is None]
+        if pending:
+            asked = any(step.preset is None for step in pending)
+            return Phase.LOOKING_UP if asked else Phase.ACCEPTED
+        if any(message.state.pending for message in self.messages):
+            return Phase.MESSAGING
+        shown = self.shown
+        if shown is not None and shown.route is Route.REFERENCE:
+            return Phase.WAITING_REFERENCE
+        return Phase.DECIDED
+
+    @property
+    def state(self) -> str:
+        return str(self.outcome or self.phase)
+
+
+def _contradicts(step: Step) -> bool:
+    return step.reason == "other_customer"
+
+
+def settled(record: Record) -> Record:
+    """`record` with its outcome, once the call is over and nothing is pending."""
+    if record.outcome is not None or record.over is None:
+        return record
+    if any(not step.done for step in record.steps):
+        return record
+    if any(message.state.pending for message in record.messages):
+        return record
+    outcome, reason = _outcome(record)
+    return replace(record, outcome=outcome, reason=reason)
+
+
+def _outcome(record: Record) -> tuple[Outcome, str | None]:
+    """The first that fits, in the order of the contract."""
+    states = {message.state for message in record.messages}
+    untouched = all(step.written is None for step in record.steps)
+    cut = record.over is Over.GONE or any(step.cut for step in record.steps)
+    expired = any(step.reason == "expired" for step in record.steps)
+    failure = _failure(record)
+    suppressed = states & {MessageState.SUPPRESSED, MessageState.EXPIRED}
+    customer = record.customer if record.informed else None
+    premium = customer is not None and customer.premium is True and not record.contradicted
+    shown = record.shown
+    fitting = (
+        (untouched and cut, Outcome.CALL_GONE, None),
+        (expired and not record.informed, Outcome.EXPIRED, None),
+        (any(state.arrived for state in states), Outcome.MESSAGED, None),
+        (MessageState.UNKNOWN in states, Outcome.MESSAGE_UNKNOWN, None),
+        (failure is not None, Outcome.FAILED, failure),
+        (bool(suppressed), Outcome.SUPPRESSED, next((m.reason for m in record.messages), None)),
+        (premium, Outcome.PREMIUM, None),
+        (customer is not None, Outcome.INFORMED, None),
+        (True, Outcome.NO_MATCH, str(shown.lookup) if shown and shown.lookup else None),
+    )
+    return next((outcome, reason) for fits, outcome, reason in fitting if fits)
+
+
+def _failure(record: Record) -> str | None:
+    """Why a write or a message failed for good, or None."""
+    failed = next((m for m in record.messages if m.state is MessageState.FAILED), None)
+    if failed is not None:
+        return failed.reason or "message_failed"
+    shown = record.shown
+    if shown is not None and shown.written is Written.FAILED:
+        return "session_not_found" if shown.reason == "session_not_found" else "write_failed"
+    return None

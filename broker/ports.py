@@ -1,0 +1,275 @@
+"""The sockets of the broker: what the use cases need from the outside, one page of contracts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from broker.domain.call import CallRef, Phone, Reference
+    from broker.domain.customer import Customer
+    from broker.domain.record import Record, Session
+
+Variable = str | bool | int
+
+
+class Clock(ABC):
+    """Time as the use cases see it."""
+
+    @abstractmethod
+    def time(self) -> float:
+        """Seconds since the epoch, as the store counts them: the same on every replica."""
+
+    @abstractmethod
+    def monotonic(self) -> float:
+        """Seconds that never jump; only differences mean something, only in this process."""
+
+    @abstractmethod
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class CrmAdapter(ABC):
+    """A system of record that can be asked who a person is. An adapter does; it never decides.
+
+    Empty = asked, and nobody is there. Two records = return both. An exception = could not ask:
+    TemporaryError, PermanentError or ConfigError. Every `await` may be the last one: the broker
+    cancels at the deadline, so nothing may be left open.
+    """
+
+    folds_reference = False
+    """Whether a reference typed on a keypad (`Reference.keypad`) can be looked up."""
+
+    @abstractmethod
+    async def find_by_phone(self, phone: Phone) -> Sequence[Customer]: ...
+
+    @abstractmethod
+    async def find_by_reference(self, reference: Reference) -> Sequence[Customer]: ...
+
+    async def ping(self) -> str:
+        """One short sentence of what was reached, for `broker check`; raises if it cannot work."""
+        return "loaded"
+
+    async def aclose(self) -> None:  # noqa: B027 - most adapters own nothing
+        """Release what the adapter opened itself. May be called twice."""
+
+
+class CallPlatform(ABC):
+    """The phone system that owns the call and its session."""
+
+    writes_out = True
+    """False if the HTTP answer itself is the delivery and nothing is written."""
+
+    @abstractmethod
+    async def find_session(self, call: CallRef, *, within: float) -> Session:
+        """The call's session, in at most `within` seconds.
+
+        Falls back to guessing if the platform does not answer; CallEndedError if the platform
+        says that there is no such call.
+        """
+
+    @abstractmethod
+    async def write(
+        self, session: Session, variables: Mapping[str, Variable], *, within: float
+    ) -> None:
+        """Set `variables` in the live session and leave all others; idempotent.
+
+        CallEndedError: the session is over. SessionNotFoundError: a guessed id was wrong.
+        TemporaryError, PermanentError: not written. Retries once at most, inside `within`.
+        """
+
+    async def ping(self) -> str:
+        """One short sentence of what was reached, for `broker check`; raises if it cannot work."""
+        return "nothing to reach"
+
+    async def probe_session(self) -> str:
+        """Create a session of its own, write, read back; for `broker check --live`."""
+        return "no session to write to"
+
+    async def aclose(self) -> None:  # noqa: B027 - not every platform owns something
+        """Release what the driver opened itself. May be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message as a channel gets it. `texts` are rendered by the channel's templates."""
+
+    reference: str
+    """Ours, stable over retries: the provider's idempotency key or Message-ID comes from it."""
+    purpose: str
+    to: str
+    language: str | None
+    values: Mapping[str, str]
+    """What a template may show: `name`, `link`, `track_id`; a missing value is absent."""
+
+
+class Channel(ABC):
+    """A way to send a message. It sends once; retries and states are the broker's."""
+
+    @abstractmethod
+    async def send(self, envelope: Envelope, *, within: float) -> str | None:
+        """The provider's message id, once the provider has taken it.
+
+        TemporaryError: definitely not taken, try again. PermanentError: never will be.
+        AnswerLostError: handed over, but the answer never came.
+        """
+
+    async def ping(self) -> str:
+        """One short sentence of what was reached, for `broker check`; raises if it cannot work."""
+        return "loaded"
+
+    async def aclose(self) -> None:  # noqa: B027 - not every channel owns something
+        """Release what the channel opened itself. May be called twice."""
+
+
+@dataclass(slots=True)
+class Lease:
+    """Work of one call that this replica holds: a step (`step:number`), `message:tracking`, `idle`.
+
+    `record` is the newest version this replica has seen; the ledger keeps it fresh.
+    """
+
+    call_id: str
+    work: str
+    epoch: int
+    """Raised by every claim, whoever claims: the fence of every later change by this lease."""
+    record: Record
+    revision: int
+    expires: float
+    """On this process' monotonic clock."""
+
+    @property
+    def member(self) -> str:
+        return f"{self.call_id}|{self.work}"
+
+    @property
+    def name(self) -> str:
+        """`number`, `reference-1`, `tracking`: the work without its kind."""
+        return self.work.partition(":")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What became of a change: the record before and after it, and the work it created here."""
+
+    before: Record
+    record: Record
+    leases: tuple[Lease, ...] = ()
+
+
+class Ledger(ABC):
+    """Our durable memory. Every method is one atomic step and safe to repeat.
+
+    All raise StoreUnavailableError if the store cannot be reached in time: then nothing was
+    promised, although it may have happened.
+    """
+
+    @abstractmethod
+    async def accept(self, record: Record) -> Saved:
+        """Keep a new call with its work, leased to this replica.
+
+        If the call, or its session, is known already, the known record comes back unchanged but
+        for the new aliases, without leases.
+        """
+
+    @abstractmethod
+    async def find(self, any_id: str) -> Record | None:
+        """The record of a call, by its id or any alias."""
+
+    @abstractmethod
+    async def update(
+        self, call_id: str, change: Callable[[Record], Record], lease: Lease | None = None
+    ) -> Saved:
+        """Apply a pure `change`; it may run more than once, on whatever is the newest record.
+
+        UnknownCallError: no such record. FencedError: `lease` was taken over by another replica.
+        """
+
+    @abstractmethod
+    async def claim(self, limit: int) -> Sequence[Lease]:
+        """Due work of anybody, now leased to this replica."""
+
+    @abstractmethod
+    async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        """Hold on to `leases`; those that are lost come back."""
+
+    @abstractmethod
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """Give work back at once, so that another replica need not wait for the lease to end."""
+
+    @abstractmethod
+    async def active(self, limit: int, before: float | None = None) -> Sequence[Record]:
+        """Calls that are not over, newest first, received before `before` (epoch seconds)."""
+
+    @abstractmethod
+    async def due(self) -> Mapping[str, tuple[int, float]]:
+        """Per set (`calls`, `messages`): how much work it holds, seconds its oldest is overdue."""
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """StoreUnavailableError if the ledger cannot keep its promise now."""
+
+
+class Counters(ABC):
+    """Counts that all replicas share, each with its own end."""
+
+    @abstractmethod
+    async def reserve(self, limits: Sequence[Limit]) -> Limit | None:
+        """Count one in all of `limits`, or in none: the first that is used up comes back."""
+
+    @abstractmethod
+    async def refund(self, limits: Sequence[Limit]) -> None:
+        """Take one back in each."""
+
+    @abstractmethod
+    async def first_use(self, key: str, content: str, ttl_s: float) -> bool:
+        """Whether `key` is new or was used with this very `content` before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `most` per `window_s` seconds, counted from the first."""
+
+    key: str
+    most: int
+    window_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where a tracking link leads. It outlives the call."""
+
+    target: str
+    expires_at: float
+
+
+class Links(ABC):
+    """Tracking links by the hash of their token: who reads the store cannot follow them."""
+
+    @abstractmethod
+    async def keep(self, token_hash: str, link: Link) -> None: ...
+
+    @abstractmethod
+    async def find(self, token_hash: str) -> Link | None:
+        """The link, or None if unknown or expired."""
+
+
+class JobStarter(ABC):
+    """Runs leased work in this process, at once."""
+
+    @abstractmethod
+    def start(self, leases: Sequence[Lease]) -> None: ...
+
+    @abstractmethod
+    def cancel(self, call_id: str, work: str | None = None) -> None:
+        """Stop the lookups of a call in this process (all, or one `work`); no-op elsewhere."""
+
+    @abstractmethod
+    def changed(self, call_id: str) -> None:
+        """Wake whoever waits for this call."""
+
+    @abstractmethod
+    async def wait(self, call_id: str, seconds: float) -> None:
+        """Return when the call changed here, or its next look at the record is due."""

@@ -1,0 +1,1 @@
+"""CRM adapters: one vendor, one file; each imports only `broker.sdk`."""
