@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,22 @@ if TYPE_CHECKING:
     from broker.domain.record import Record, Session
 
 Variable = str | bool | int
+
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+def set_deadline(seconds: float) -> None:
+    """The current task has `seconds` left; whoever it calls can ask with `time_left`."""
+    _deadline.set(time.monotonic() + seconds)
+
+
+def time_left(default: float) -> float:
+    """Seconds until the current lookup is cancelled, at least 1 ms; `default` outside of one.
+
+    For what must know its time beforehand, such as a database's statement timeout.
+    """
+    deadline = _deadline.get()
+    return default if deadline is None else max(0.001, deadline - time.monotonic())
 
 
 class Clock(ABC):
