@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel, ConfigDict
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -34,6 +36,16 @@ def time_left(default: float) -> float:
     return default if deadline is None else max(0.001, deadline - time.monotonic())
 
 
+class Options(BaseModel):
+    """Base of what an operator may set for a plug-in; a wrong or unknown key stops the start.
+
+    A plug-in names its own as `options_type` and is built as `Plugin(options, http)`, where `http`
+    is the aiohttp session that all plug-ins share. It opens nothing while it is built.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
 class Clock(ABC):
     """Time as the use cases see it."""
 
@@ -57,6 +69,8 @@ class CrmAdapter(ABC):
     cancels at the deadline, so nothing may be left open.
     """
 
+    options_type: type[Options]
+    """What `[crm.<name>] options` is read into."""
     folds_reference = False
     """Whether a reference typed on a keypad (`Reference.keypad`) can be looked up."""
 
@@ -77,6 +91,8 @@ class CrmAdapter(ABC):
 class CallPlatform(ABC):
     """The phone system that owns the call and its session."""
 
+    options_type: type[Options]
+    """What `[platform]` is read into, without `driver` and `deadline_ms`."""
     writes_out = True
     """False if the HTTP answer itself is the delivery and nothing is written."""
 
@@ -125,6 +141,8 @@ class Envelope:
 
 class Channel(ABC):
     """A way to send a message. It sends once; retries and states are the broker's."""
+
+    options_type: type[Options]
 
     @abstractmethod
     async def send(self, envelope: Envelope, *, within: float) -> str | None:

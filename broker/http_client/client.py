@@ -1,0 +1,221 @@
+"""Outbound JSON for one dependency: one deadline, a size cap, and status -> error."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import aiohttp
+import orjson
+
+from broker.domain.errors import PermanentError, TemporaryError
+from broker.http_client.paths import checked_base, url_of
+from broker.http_client.retry_after import retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from yarl import URL
+
+_OK = range(200, 300)
+_UNAUTHORIZED = 401
+_TEMPORARY = frozenset({408, 425, 429, *range(500, 600)})
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the other side answered."""
+
+    status: int
+    body: Any
+    """Parsed JSON; None if the body was empty."""
+    headers: Mapping[str, str]
+    """Case-insensitive."""
+
+
+class ReplyLostError(TemporaryError):
+    """The connection broke before the answer: the request may or may not have had its effect.
+
+    For GET, PUT and DELETE aiohttp has already sent it a second time (see `JsonClient`).
+    """
+
+
+class Authorizer(ABC):
+    """Authentication apart from content: the headers that let a request in."""
+
+    @abstractmethod
+    async def headers(self) -> Mapping[str, str]:
+        """The headers to send now; may have to fetch a token first.
+
+        TemporaryError: no token to be had now. PermanentError: the credentials are refused.
+        """
+
+    @abstractmethod
+    def reject(self) -> None:
+        """The server answered 401 to these headers: forget what can be fetched anew."""
+
+    async def aclose(self) -> None:  # noqa: B027 - most authorizers own nothing
+        """Stop what runs in the background. May be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    url: URL
+    body: bytes | None
+    headers: Mapping[str, str]
+    accept: frozenset[int]
+
+
+class _UnauthorizedError(PermanentError):
+    """The server answered 401."""
+
+
+class JsonClient:
+    """Outbound JSON over one injected aiohttp session, for one dependency.
+
+    It does not retry, with two exceptions inside the same deadline: a 401 is tried once more if
+    `auth` has fresh headers to offer; and when a connection breaks before the first byte of an
+    answer, aiohttp itself sends GET, HEAD, OPTIONS, TRACE, PUT and DELETE once more on another
+    connection (ClientSession._request, IDEMPOTENT_METHODS; true for fresh connections as well as
+    kept-alive ones that the server had closed meanwhile, which is what it is good for).
+    """
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        base_url: str,
+        *,
+        name: str,
+        auth: Authorizer | None = None,
+        headers: Mapping[str, str] | None = None,
+        max_body_bytes: int = 262_144,
+    ) -> None:
+        """`name` stands in error texts. ConfigError if `base_url` is no plain http(s) URL."""
+        self._http = http
+        self._base = checked_base(base_url, name)
+        self._name = name
+        self._auth = auth
+        self._headers = {"Accept": "application/json", **(headers or {})}
+        self._max_body_bytes = max_body_bytes
+
+    async def request(  # noqa: PLR0913 - the parts of an HTTP request, each named at the call
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: object | None = None,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        accept: frozenset[int] = frozenset(),
+        within: float | None = None,
+    ) -> Reply:
+        """The reply, if its status is 2xx or in `accept` (then a body that is no JSON is None).
+
+        TemporaryError (with retry_after, if known): 408, 425, 429, 5xx, no connection, a token
+        that cannot be had now, `within` seconds over; ReplyLostError if the connection broke.
+        PermanentError: any other status, 3xx included as redirects are never followed; a body that
+        is no JSON or larger than `max_body_bytes`, counted decompressed and while it streams.
+        BadInputError `invalid_id`: `path` could lead elsewhere; nothing was sent.
+        """
+        url = url_of(self._base, path)
+        kind, body = _encoded(json, form)
+        request = _Request(
+            method,
+            url.with_query(params) if params else url,
+            body,
+            {**self._headers, **kind, **(headers or {})},
+            accept,
+        )
+        try:
+            async with asyncio.timeout(within):
+                return await self._authorized(request)
+        except TimeoutError:
+            raise TemporaryError(f"{self._name}: no answer in time") from None
+
+    async def _authorized(self, request: _Request) -> Reply:
+        if self._auth is None:
+            return await self._send(request, {})
+        used = await self._auth.headers()
+        try:
+            return await self._send(request, used)
+        except _UnauthorizedError:
+            # Another request may have been told the same, and have fetched a new token since.
+            if await self._auth.headers() == used:
+                self._auth.reject()
+            fresh = await self._auth.headers()
+            if fresh == used:
+                raise
+            return await self._send(request, fresh)
+
+    async def _send(self, request: _Request, auth: Mapping[str, str]) -> Reply:
+        # `from None`: aiohttp's texts carry URLs, and URLs carry phone numbers.
+        try:
+            async with self._http.request(
+                request.method,
+                request.url,
+                data=request.body,
+                headers={**request.headers, **auth},
+                allow_redirects=False,
+            ) as response:
+                return await self._reply(response, request.accept)
+        except aiohttp.ClientConnectorError as exc:
+            raise TemporaryError(f"{self._name}: no connection ({_kind(exc)})") from None
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as exc:
+            raise ReplyLostError(f"{self._name}: the connection broke ({_kind(exc)})") from None
+        except (aiohttp.ClientError, OSError) as exc:
+            if isinstance(exc, TimeoutError):
+                raise
+            raise TemporaryError(f"{self._name}: the answer broke off ({_kind(exc)})") from None
+
+    async def _reply(self, response: aiohttp.ClientResponse, accept: frozenset[int]) -> Reply:
+        status = response.status
+        if status not in _OK and status not in accept:
+            raise self._error(response)
+        raw = await self._read(response)
+        try:
+            body = orjson.loads(raw) if raw else None
+        except orjson.JSONDecodeError:
+            if status in _OK:
+                raise PermanentError(f"{self._name}: the answer is no JSON") from None
+            body = None
+        return Reply(status, body, response.headers)
+
+    def _error(self, response: aiohttp.ClientResponse) -> Exception:
+        text = f"{self._name}: HTTP {response.status}"
+        if response.status in _TEMPORARY:
+            return TemporaryError(text, retry_after(response.headers.get("Retry-After")))
+        return (
+            _UnauthorizedError(text) if response.status == _UNAUTHORIZED else PermanentError(text)
+        )
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        """The decompressed body. aiohttp inflates at most 256 KB at a time, so a bomb stays small.
+
+        It is read to its end only if it keeps to the cap; otherwise the connection is given up.
+        """
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > self._max_body_bytes:
+                raise PermanentError(f"{self._name}: more than {self._max_body_bytes} bytes came")
+        return bytes(body)
+
+
+def _encoded(
+    json: object | None, form: Mapping[str, str] | None
+) -> tuple[dict[str, str], bytes | None]:
+    """Headers that tell what the body is, and the body."""
+    if form is not None:
+        return {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(form).encode()
+    if json is not None:
+        return {"Content-Type": "application/json"}, orjson.dumps(json)
+    return {}, None
+
+
+def _kind(exc: Exception) -> str:
+    return type(exc).__name__

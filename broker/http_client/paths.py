@@ -1,0 +1,49 @@
+"""URLs that lead where they are meant to: no id can move a request to another resource."""
+
+from __future__ import annotations
+
+import re
+
+from yarl import URL
+
+from broker.domain.call import checked_id
+from broker.domain.errors import BadInputError, ConfigError
+
+# RFC 3986 `pchar` without percent escapes: what no library normalises, decodes or splits.
+_PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?", re.ASCII)
+
+
+def path_of(*segments: str) -> str:
+    """`/api/v2/sessions/{id}` from its segments, each fit to be an id.
+
+    BadInputError `invalid_id` for `..`, `%2e`, `?`, `#`, NUL and everything else that is no
+    [A-Za-z0-9_-]{1,64}.
+    """
+    return "".join(f"/{checked_id(segment, 'path segment')}" for segment in segments)
+
+
+def checked_base(base_url: str, name: str) -> URL:
+    """The operator's base URL; ConfigError unless it is http(s)://host[:port][/path]."""
+    try:
+        url = URL(base_url.strip())
+        odd = url.user or url.password or url.query_string or url.fragment
+        fits = url.scheme in {"http", "https"} and url.host and not odd
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ConfigError(f"{name}: base_url must be http(s)://host[:port][/path]")
+    return url
+
+
+def url_of(base: URL, path: str) -> URL:
+    """`path` below `base`. BadInputError `invalid_id` if it could lead anywhere else.
+
+    Percent escapes are refused as well: what a server makes of `%2e%2e` is not for us to guess.
+    """
+    expected = base.raw_path.rstrip("/") + path
+    if _PATH.fullmatch(path) is None or not {".", ".."}.isdisjoint(path.split("/")):
+        raise BadInputError("a path segment has a character that could move it", "invalid_id")
+    url = URL(f"{base.origin()}{expected}")
+    if url.raw_path != (expected or "/") or url.query_string or url.fragment:
+        raise BadInputError("the path does not lead where it should", "invalid_id")
+    return url

@@ -1,0 +1,54 @@
+"""Everything a plug-in author imports: contracts, values, errors and the outbound client."""
+
+from broker.domain.call import CallRef, Phone, Reference, fold_to_keypad
+from broker.domain.customer import Customer
+from broker.domain.errors import (
+    AnswerLostError,
+    BadInputError,
+    CallEndedError,
+    ConfigError,
+    PermanentError,
+    SessionNotFoundError,
+    TemporaryError,
+)
+from broker.domain.premium import PremiumRule
+from broker.domain.record import Session
+from broker.http_client import Authorizer, JsonClient, Reply, ReplyLostError, path_of
+from broker.ports import (
+    CallPlatform,
+    Channel,
+    CrmAdapter,
+    Envelope,
+    Options,
+    Variable,
+    time_left,
+)
+
+__all__ = [
+    "AnswerLostError",
+    "Authorizer",
+    "BadInputError",
+    "CallEndedError",
+    "CallPlatform",
+    "CallRef",
+    "Channel",
+    "ConfigError",
+    "CrmAdapter",
+    "Customer",
+    "Envelope",
+    "JsonClient",
+    "Options",
+    "PermanentError",
+    "Phone",
+    "PremiumRule",
+    "Reference",
+    "Reply",
+    "ReplyLostError",
+    "Session",
+    "SessionNotFoundError",
+    "TemporaryError",
+    "Variable",
+    "fold_to_keypad",
+    "path_of",
+    "time_left",
+]
