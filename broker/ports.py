@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from broker.domain.call import CallRef, Phone, Reference
     from broker.domain.customer import Customer
     from broker.domain.record import Record, Session
+    from broker.domain.references import Limit
 
 Variable = str | bool | int
+Note = Mapping[str, Any]
+"""One line of a call's trace: `at` (epoch seconds), `event`, and facts without personal data."""
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
@@ -203,7 +207,7 @@ class Ledger(ABC):
     """
 
     @abstractmethod
-    async def accept(self, record: Record) -> Saved:
+    async def accept(self, record: Record, notes: Sequence[Note] = ()) -> Saved:
         """Keep a new call with its work, leased to this replica.
 
         If the call, or its session, is known already, the known record comes back unchanged but
@@ -216,9 +220,15 @@ class Ledger(ABC):
 
     @abstractmethod
     async def update(
-        self, call_id: str, change: Callable[[Record], Record], lease: Lease | None = None
+        self,
+        call_id: str,
+        change: Callable[[Record], Record],
+        lease: Lease | None = None,
+        notes: Sequence[Note] = (),
     ) -> Saved:
         """Apply a pure `change`; it may run more than once, on whatever is the newest record.
+
+        `notes` go to the call's trace in the same step.
 
         UnknownCallError: no such record. FencedError: `lease` was taken over by another replica.
         """
@@ -238,6 +248,10 @@ class Ledger(ABC):
     @abstractmethod
     async def active(self, limit: int, before: float | None = None) -> Sequence[Record]:
         """Calls that are not over, newest first, received before `before` (epoch seconds)."""
+
+    @abstractmethod
+    async def trace(self, call_id: str) -> Sequence[Note]:
+        """What happened to the call, oldest first."""
 
     @abstractmethod
     async def due(self) -> Mapping[str, tuple[int, float]]:
@@ -262,15 +276,6 @@ class Counters(ABC):
     @abstractmethod
     async def first_use(self, key: str, content: str, ttl_s: float) -> bool:
         """Whether `key` is new or was used with this very `content` before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """At most `most` per `window_s` seconds, counted from the first."""
-
-    key: str
-    most: int
-    window_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,8 +304,8 @@ class JobStarter(ABC):
     def start(self, leases: Sequence[Lease]) -> None: ...
 
     @abstractmethod
-    def cancel(self, call_id: str, work: str | None = None) -> None:
-        """Stop the lookups of a call in this process (all, or one `work`); no-op elsewhere."""
+    def cancel(self, call_id: str, work: str) -> None:
+        """Stop this work if it runs in this process, but not if it is what calls this."""
 
     @abstractmethod
     def changed(self, call_id: str) -> None:

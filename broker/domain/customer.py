@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping  # noqa: TC003 - the store's codec reads the annotations
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from itertools import islice
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from broker.domain.errors import PermanentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from broker.domain.call import Phone
 

@@ -68,12 +68,24 @@ def decide(record: Record, name: str, finding: Finding, policy: Policy, now: flo
         written=None,
     )
     if result.customer is not None and record.customer is None:
-        record = replace(record, customer=result.customer, customer_crm=result.source)
+        steps = tuple(_superseded(other, name) for other in record.steps)
+        record = replace(
+            record, customer=result.customer, customer_crm=result.source, steps=steps
+        )
     return replace(
         record.with_step(decided),
         session=finding.session or record.session,
         decisions=record.decisions + 1,
     )
+
+
+def _superseded(step: Step, found_by: str) -> Step:
+    """With a customer on the call, the number lookup is no longer waited for."""
+    if step.is_reference or step.name == found_by or step.done:
+        return step
+    if step.lookup is None:
+        return replace(step, done=True, reason="superseded")
+    return replace(step, done=True) if step.written is not None else step
 
 
 def _against_customer(record: Record, result: LookupResult, folding: Folding) -> LookupResult:
@@ -91,7 +103,7 @@ def _route(step: Step, result: LookupResult, routing: Routing) -> Route:
     if result.customer is not None:
         return routing.found(result.customer)
     if step.is_reference:
-        limited = step.reason == "reference_limit"
+        limited = step.reason in {"reference_limit", "reference_off"}
         tries = routing.tries_per_call if limited else int(step.name.rpartition("-")[2])
         return routing.reference_failed(result.state, tries)
     return routing.number_failed(result.state)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - the store's codec reads the annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from broker.domain.call import CallRef
 from broker.domain.customer import Customer, LookupState
 from broker.domain.messages import Message, MessageState
 from broker.domain.routing import Route
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 NUMBER = "number"
 """The step that looks the caller's number up; the others are `reference-1`, `reference-2` ..."""

@@ -1,0 +1,94 @@
+"""What the broker counts. Labels come from closed sets, never from callers."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+
+_CALL_SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.5, 5.0, 10.0)
+_WORD = re.compile(r"[a-z_]{1,40}", re.ASCII)
+
+
+class Metrics:
+    """One set of metrics per application, so that two brokers can live in one process."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.calls = Counter(
+            "broker_calls",
+            "Calls that reached their outcome",
+            ["outcome", "reason"],
+            registry=registry,
+        )
+        self.lookups = Counter(
+            "broker_lookups", "Steps decided, by lookup state", ["lookup"], registry=registry
+        )
+        self.reference_limits = Counter(
+            "broker_reference_limits",
+            "References not looked up because a limit was reached",
+            ["limit"],
+            registry=registry,
+        )
+        self.lookup_seconds = Histogram(
+            "broker_lookup_seconds",
+            "Time one CRM took for one lookup",
+            ["adapter", "outcome"],
+            buckets=_CALL_SECONDS,
+            registry=registry,
+        )
+        self.call_to_write = Histogram(
+            "broker_call_to_write_seconds",
+            "Receipt of a step until its session write succeeded",
+            buckets=_CALL_SECONDS,
+            registry=registry,
+        )
+        self.writes_in_time = Counter(
+            "broker_writes_in_time",
+            "First session writes, by whether they met the deadline",
+            ["in_time"],
+            registry=registry,
+        )
+        self.session_writes = Counter(
+            "broker_session_writes", "Session writes", ["outcome"], registry=registry
+        )
+        self.messages = Counter(
+            "broker_messages",
+            "Messages that reached a state",
+            ["channel", "purpose", "state"],
+            registry=registry,
+        )
+        self.due = Gauge("broker_due", "Work in the ledger", ["set"], registry=registry)
+        self.oldest_due = Gauge(
+            "broker_oldest_due_seconds",
+            "How long the oldest work is overdue",
+            ["set"],
+            registry=registry,
+        )
+        self.takeovers = Counter(
+            "broker_takeovers", "Work taken over from a replica that lost it", registry=registry
+        )
+        self.shed = Counter(
+            "broker_shed",
+            "Requests refused because a call could not be accepted",
+            registry=registry,
+        )
+        self.store_up = Gauge("broker_store_up", "1 if the store answers", registry=registry)
+        Info("broker_build", "The running version", registry=registry).info({"version": _version()})
+
+    def render(self) -> bytes:
+        """The Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+def reason_label(reason: str | None) -> str:
+    """`reason` as a label: our own short words only."""
+    return reason if reason and _WORD.fullmatch(reason) else ""
+
+
+def _version() -> str:
+    try:
+        return version("call-session-broker")
+    except PackageNotFoundError:
+        return "unknown"

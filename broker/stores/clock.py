@@ -1,0 +1,31 @@
+"""The store's time, so that all replicas agree on when something was received or is due."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from broker.ports import Clock
+
+
+class StoreClock(Clock):
+    """The local clock, shifted to the store's by every answer of a script."""
+
+    fixed_ms: str = ""
+    """The time scripts should take as now; empty = the store's own."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def follow(self, store_ms: int) -> None:
+        """The store just said that it is `store_ms` (milliseconds since the epoch)."""
+        self._offset = store_ms / 1000 - time.monotonic()
+
+    def time(self) -> float:
+        return time.monotonic() + self._offset
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

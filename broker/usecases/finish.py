@@ -1,0 +1,42 @@
+"""How a call ends: by the platform's word, or because nothing was heard of it for too long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from broker.domain.progress import end
+from broker.domain.record import Over
+
+if TYPE_CHECKING:
+    from broker.domain.record import Record
+    from broker.ports import Clock, Lease
+    from broker.usecases.book import Book
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Ends calls. What is already queued still goes out."""
+
+    book: Book
+    clock: Clock
+
+    async def on_end(self, any_id: str, disposition: str | None = None) -> Record | None:
+        """The ended call's record; None if the id is unknown or that of a child leg."""
+        record = await self.book.ledger.find(any_id)
+        if record is None or any_id not in {record.id, record.data.session_id}:
+            return None
+        now = self.clock.time()
+        change = partial(end, why=Over.ENDED, now=now, disposition=disposition)
+        note = {"at": now, "event": "call_ended"}
+        return await self.book.save(record.id, change, notes=[note])
+
+    async def run(self, lease: Lease) -> None:
+        """Leased when a call's idle time is over: end it, unless something happened meanwhile."""
+        now = self.clock.time()
+
+        def change(record: Record) -> Record:
+            return end(record, Over.IDLE, now) if record.idle_at <= now else record
+
+        await self.book.save(lease.call_id, change, lease)

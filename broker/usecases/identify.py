@@ -1,0 +1,171 @@
+"""Who calls: a call starts, or the caller types a reference. Two doors into one lookup."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from broker.domain.call import Phone
+from broker.domain.customer import LookupState
+from broker.domain.progress import add_alias, add_reference
+from broker.domain.record import NUMBER, CallData, Record, Step
+from broker.domain.references import ReferenceLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from broker.domain.call import Numbering, ReferenceFormat
+    from broker.domain.progress import Policy
+    from broker.domain.references import Limit
+    from broker.metrics import Metrics
+    from broker.ports import Clock, Counters
+    from broker.usecases.book import Book
+
+log = structlog.get_logger("broker.identify")
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """A call-start automation, ids checked. A child leg never starts a lookup."""
+
+    call_id: str
+    session_id: str | None = None
+    from_: str | None = None
+    to: str | None = None
+    parent_id: str | None = None
+    outbound: bool = False
+    agent_id: str | None = None
+    anonymous: bool = False
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_child(self) -> bool:
+        return self.parent_id is not None or self.outbound
+
+
+@dataclass(frozen=True, slots=True)
+class Identify:
+    """Accepts calls and references; the lookup itself is a job of the ledger."""
+
+    book: Book
+    clock: Clock
+    counters: Counters
+    metrics: Metrics
+    policy: Policy
+    numbering: Numbering
+    references: ReferenceFormat
+    limits: ReferenceLimits = field(default_factory=ReferenceLimits)
+
+    async def on_call_start(self, event: CallStarted) -> Record | None:
+        """The call's record, new or known; None for a child leg of a call we do not know."""
+        if event.is_child:
+            return await self._on_child(event)
+        now = self.clock.time()
+        step = self._number_step(event, now)
+        record = self._new_record(event, now, (step,))
+        note = {"at": now, "event": "accepted", "step": NUMBER}
+        return (await self.book.open(record, [note])).record
+
+    async def _on_child(self, event: CallStarted) -> Record | None:
+        parent = await self.book.ledger.find(event.parent_id or event.call_id)
+        if parent is None or parent.over is not None or parent.id == event.call_id:
+            return parent
+        return await self.book.save(parent.id, lambda record: add_alias(record, event.call_id))
+
+    async def on_reference(self, event: CallStarted, typed: str | None) -> tuple[Record, str]:
+        """The call's record and the name of the step that answers for what was typed.
+
+        The same value again is the same step. A call that is over has no new steps: its name is
+        empty then.
+        """
+        record = await self.book.ledger.find(event.parent_id or event.call_id)
+        if record is None:
+            record = (await self.book.open(self._new_record(event, self.clock.time(), ()))).record
+        value = self.references.normalise(typed)
+        if record.over is not None:
+            return record, _last(record)
+        if (known := self._answered_by(record, value)) is not None:
+            return record, known.name
+        return await self._new_reference(record, value)
+
+    async def _new_reference(self, record: Record, value: str) -> tuple[Record, str]:
+        limits = self.limits.of(record)
+        full = None if self._tries_used(record) else await self.counters.reserve(limits)
+        step = self._reference_step(value, full)
+        note = {"at": step.received_at, "event": "accepted", "step": "reference"}
+
+        def change(current: Record) -> Record:
+            if current.over is not None or self._answered_by(current, value) is not None:
+                return current
+            used = self._tries_used(current)
+            counted = replace(step, name=f"reference-{current.tries + 1}")
+            return add_reference(current, _limited(counted) if used else counted, self.policy)
+
+        saved = await self.book.save(record.id, change, notes=[note])
+        mine = self._answered_by(saved, value)
+        if full is None and (mine is None or mine.received_at != step.received_at):
+            await self.counters.refund(limits)  # the same value came twice at once
+        name = mine.name if mine is not None else _last(saved)
+        if mine is not None and mine.reason == "reference_limit":
+            self._report_limit(saved, full)
+        return saved, name
+
+    def _answered_by(self, record: Record, value: str) -> Step | None:
+        """The step that already answers for `value`: typed before, or one beyond the tries."""
+        if value and (known := record.reference(value)) is not None:
+            return known
+        beyond = record.tries > self.policy.routing.tries_per_call
+        return record.steps[-1] if beyond else None
+
+    def _tries_used(self, record: Record) -> bool:
+        return record.tries >= self.policy.routing.tries_per_call
+
+    def _reference_step(self, value: str, full: Limit | None) -> Step:
+        step = Step("reference", self.clock.time(), value)
+        if not self.policy.routing.reference_enabled:
+            return replace(step, preset=LookupState.NOT_FOUND, reason="reference_off")
+        if full is not None:
+            return _limited(step)
+        malformed = self.references.parse(value) is None
+        return replace(step, preset=LookupState.NOT_FOUND) if malformed else step
+
+    def _report_limit(self, record: Record, full: Limit | None) -> None:
+        name = full.key.partition(":")[0] if full is not None else "tries"
+        self.metrics.reference_limits.labels(name).inc()
+        log.warning("reference_limit", call=record.id, limit=name)
+
+    def _number_step(self, event: CallStarted, now: float) -> Step:
+        number = self.numbering.parse(event.from_, event.to, anonymous=event.anonymous)
+        if isinstance(number, Phone):
+            return Step(NUMBER, now, number.e164)
+        withheld = number == "withheld"
+        return Step(NUMBER, now, preset=LookupState.WITHHELD if withheld else LookupState.NOT_FOUND)
+
+    def _new_record(self, event: CallStarted, now: float, steps: tuple[Step, ...]) -> Record:
+        data = CallData(
+            session_id=event.session_id,
+            from_=event.from_,
+            to=event.to,
+            agent_id=event.agent_id,
+            anonymous=event.anonymous,
+            extra=event.extra,
+        )
+        aliases = () if event.session_id in {None, event.call_id} else (event.session_id,)
+        return Record(
+            id=event.call_id,
+            received_at=now,
+            idle_at=now + self.policy.idle_s,
+            data=data,
+            aliases=tuple(alias for alias in aliases if alias),
+            steps=steps,
+        )
+
+
+def _limited(step: Step) -> Step:
+    return replace(step, preset=LookupState.NOT_FOUND, reason="reference_limit")
+
+
+def _last(record: Record) -> str:
+    return record.steps[-1].name if record.steps else ""

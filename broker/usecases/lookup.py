@@ -1,0 +1,169 @@
+"""Ask all CRMs at once under one deadline, and keep listening for who is late."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from broker.domain.call import Phone
+from broker.domain.customer import Answer, LookupState, matches
+from broker.domain.errors import BrokerError
+from broker.ports import set_deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.domain.call import Reference
+    from broker.domain.customer import Customer, Folding, LookupResult
+    from broker.metrics import Metrics
+    from broker.ports import Clock, CrmAdapter, Note
+
+_STOP_WITHIN_S = 1.0
+log = structlog.get_logger("broker.lookup")
+
+
+@dataclass(frozen=True, slots=True)
+class Crm:
+    """One configured system of record."""
+
+    name: str
+    adapter: CrmAdapter
+    priority: int = 100
+    timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Knows all CRMs. Whatever one of them does becomes a state of its answer."""
+
+    crms: Sequence[Crm]
+    folding: Folding
+    clock: Clock
+    metrics: Metrics
+    _away: set[str] = field(default_factory=set)
+
+    def ask(self, query: Phone | Reference) -> Asking:
+        """Start asking; the caller must `stop` the asking it gets."""
+        return Asking(self, query)
+
+    async def answer_of(self, crm: Crm, query: Phone | Reference) -> Answer:
+        """What one CRM says within its time; never raises but for being cancelled."""
+        began = self.clock.monotonic()
+        set_deadline(crm.timeout_s)
+        customers: tuple[Customer, ...] = ()
+        reason = None
+        try:
+            async with asyncio.timeout(crm.timeout_s):
+                customers = await _find(crm.adapter, query)
+            state = _state(customers)
+        except TimeoutError:
+            state, reason = LookupState.TIMEOUT, "crm_timeout"
+        except asyncio.CancelledError:
+            if _cancelled():
+                raise
+            state, reason = LookupState.ERROR, "CancelledError"
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code: a CRM must not end a call
+            state, reason = LookupState.ERROR, type(error).__name__
+            self._went_away(crm, error)
+        else:
+            self._is_back(crm)
+        seconds = self.clock.monotonic() - began
+        self.metrics.lookup_seconds.labels(crm.name, state).observe(seconds)
+        return Answer(crm.name, state, customers, crm.priority, round(seconds * 1000), reason)
+
+    def _went_away(self, crm: Crm, error: BaseException) -> None:
+        if crm.name not in self._away:
+            self._away.add(crm.name)
+            text = str(error) if isinstance(error, BrokerError) else ""
+            log.warning("crm_away", crm=crm.name, error=type(error).__name__, detail=text)
+
+    def _is_back(self, crm: Crm) -> None:
+        if crm.name in self._away:
+            self._away.discard(crm.name)
+            log.info("crm_back", crm=crm.name)
+
+
+class Asking:
+    """All CRMs being asked one thing."""
+
+    def __init__(self, lookup: Lookup, query: Phone | Reference) -> None:
+        self._lookup = lookup
+        self._tasks = [
+            asyncio.create_task(lookup.answer_of(crm, query), name=f"ask {crm.name}")
+            for crm in lookup.crms
+        ]
+
+    @property
+    def listening(self) -> bool:
+        """Whether somebody has not answered yet."""
+        return any(not task.done() for task in self._tasks)
+
+    @property
+    def answers(self) -> list[Answer]:
+        return [task.result() for task in self._tasks if task.done() and not task.cancelled()]
+
+    @property
+    def notes(self) -> list[Note]:
+        """The answers so far, for the call's trace."""
+        now = self._lookup.clock.time()
+        return [
+            {
+                "at": now,
+                "event": "crm_answered",
+                "crm": answer.crm,
+                "lookup": answer.state,
+                "ms": answer.ms,
+                "reason": answer.reason,
+            }
+            for answer in self.answers
+        ]
+
+    def result(self) -> LookupResult:
+        """What the answers so far mean; who has not answered counts as timed out."""
+        return self._lookup.folding.fold(self.answers, asked=len(self._tasks))
+
+    async def until(self, seconds: float) -> LookupResult:
+        """The result once everybody answered, or after `seconds`."""
+        pending = [task for task in self._tasks if not task.done()]
+        if pending:
+            await asyncio.wait(pending, timeout=max(0.0, seconds))
+        return self.result()
+
+    async def hit_until(self, seconds: float) -> LookupResult:
+        """The result as soon as one more customer is found, at the latest after `seconds`."""
+        ends = self._lookup.clock.monotonic() + seconds
+        while self.result().state is not LookupState.FOUND:
+            pending = [task for task in self._tasks if not task.done()]
+            left = ends - self._lookup.clock.monotonic()
+            if not pending or left <= 0:
+                break
+            await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        return self.result()
+
+    async def stop(self) -> None:
+        """Cancel who still works. One that ignores it is left behind, not waited for."""
+        pending = [task for task in self._tasks if not task.done()]
+        for task in pending:
+            task.cancel()
+        if pending:
+            await asyncio.wait(pending, timeout=_STOP_WITHIN_S)
+
+
+async def _find(adapter: CrmAdapter, query: Phone | Reference) -> tuple[Customer, ...]:
+    if isinstance(query, Phone):
+        return matches(await adapter.find_by_phone(query), query)
+    return matches(await adapter.find_by_reference(query))
+
+
+def _state(customers: tuple[Customer, ...]) -> LookupState:
+    if not customers:
+        return LookupState.NOT_FOUND
+    return LookupState.FOUND if len(customers) == 1 else LookupState.AMBIGUOUS
+
+
+def _cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

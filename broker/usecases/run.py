@@ -1,0 +1,150 @@
+"""One run of one step: its lease, its age, the CRMs being asked, the session being found."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from broker.domain.call import Phone
+from broker.domain.customer import LookupState
+from broker.domain.errors import BrokerError, CallEndedError, SessionNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from broker.domain.call import Reference, ReferenceFormat
+    from broker.domain.record import Record, Session, Step
+    from broker.ports import CallPlatform, Clock, Lease, Note, Variable
+    from broker.usecases.book import Book
+    from broker.usecases.lookup import Asking, Lookup
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds from the receipt of a step: the operator's `[lookup]` and `[platform]` settings."""
+
+    lookup_s: float = 1.5
+    late_s: float = 5.0
+    """How long the CRMs are listened to after `lookup_s` is over; `lookup_s` = not at all."""
+    write_s: float = 3.5
+    useful_s: float = 60.0
+
+
+class Run:
+    """Lives as long as this replica holds the step; `close` it."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - all of it is what a run is made of
+        self,
+        lease: Lease,
+        book: Book,
+        clock: Clock,
+        lookup: Lookup,
+        platform: CallPlatform,
+        references: ReferenceFormat,
+        deadlines: Deadlines,
+    ) -> None:
+        self.lease = lease
+        self.call_id = lease.call_id
+        self.name = lease.name
+        self._book = book
+        self._clock = clock
+        self._lookup = lookup
+        self._platform = platform
+        self._references = references
+        self._deadlines = deadlines
+        self.began_at = self.age() if lease.epoch > 1 else 0.0
+        """The step's age when this replica began; a takeover listens as long as the first did."""
+        self._asking: Asking | None = None
+        self._noted = 0
+        self._session: asyncio.Task[Session] | None = None
+
+    @property
+    def step(self) -> Step:
+        return self.lease.record.step(self.name)
+
+    def age(self) -> float:
+        """Seconds since the step was received, on every replica alike."""
+        return self._clock.time() - self.step.received_at
+
+    def age_ms(self) -> int:
+        return round(self.age() * 1000)
+
+    def start(self) -> None:
+        """Begin to find the session, beside the lookup."""
+        if self.lease.record.session is None:
+            within = self._deadlines.lookup_s
+            finding = self._platform.find_session(self.lease.record.ref, within=within)
+            self._session = asyncio.create_task(finding, name="find session")
+
+    @property
+    def asking(self) -> Asking:
+        """The CRMs, asked from the first look on."""
+        if self._asking is None:
+            self._asking = self._lookup.ask(self._query())
+        return self._asking
+
+    def _query(self) -> Phone | Reference:
+        value = self.step.value or ""
+        if not self.step.is_reference:
+            return Phone.from_e164(value)
+        reference = self._references.parse(value)
+        if reference is None:
+            raise LookupError("a malformed reference is not looked up")
+        return reference
+
+    @property
+    def listens(self) -> bool:
+        """Whether a late hit may still come and would be written."""
+        step, deadlines = self.step, self._deadlines
+        if step.lookup is not LookupState.TIMEOUT or step.preset is not None:
+            return False
+        if deadlines.late_s <= deadlines.lookup_s or self.lease.record.over is not None:
+            return False
+        return self._asking is None or self._asking.listening
+
+    async def session(self) -> Session:
+        """The call's session. CallEndedError: no such call. SessionNotFoundError: unknown."""
+        known = self.lease.record.session
+        if known is not None:
+            return known
+        if self._session is None:
+            self.start()
+        if self._session is None:
+            raise SessionNotFoundError("no session")
+        try:
+            return await asyncio.shield(self._session)
+        except CallEndedError:
+            raise
+        except BrokerError as error:
+            raise SessionNotFoundError("the session could not be found out") from error
+
+    async def known_session(self, within: float) -> Session | None:
+        """The same, if it can be had in time."""
+        try:
+            async with asyncio.timeout(within):
+                return await self.session()
+        except (BrokerError, TimeoutError):
+            return None
+
+    async def save(self, change: Callable[[Record], Record], notes: Sequence[Note] = ()) -> Record:
+        return await self._book.save(self.call_id, change, self.lease, notes)
+
+    def notes(self) -> list[Note]:
+        """What the CRMs answered since the last time."""
+        answered = self._asking.notes if self._asking is not None else []
+        fresh, self._noted = answered[self._noted :], len(answered)
+        return fresh
+
+    def summary(self) -> Mapping[str, Variable]:
+        """Per CRM how it answered, for the log."""
+        answers = self._asking.answers if self._asking is not None else []
+        return {answer.crm: f"{answer.state} {answer.ms}ms" for answer in answers}
+
+    async def close(self) -> None:
+        """Leave nothing running."""
+        if self._asking is not None:
+            await self._asking.stop()
+        if self._session is not None:
+            self._session.cancel()
+            await asyncio.gather(self._session, return_exceptions=True)

@@ -1,0 +1,257 @@
+"""One step from lease to finish: look up, decide, write into the session, listen on."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+import structlog
+
+from broker.domain.customer import LookupResult, LookupState
+from broker.domain.errors import (
+    BrokerError,
+    CallEndedError,
+    FencedError,
+    SessionNotFoundError,
+    StoreUnavailableError,
+)
+from broker.domain.progress import Finding, decide, end, finish_step, wrote
+from broker.domain.record import Over, Record, Written
+from broker.domain.references import ReferenceLimits
+from broker.usecases.run import Deadlines, Run
+
+if TYPE_CHECKING:
+    from broker.domain.call import ReferenceFormat
+    from broker.domain.progress import Policy
+    from broker.domain.variables import Variables
+    from broker.metrics import Metrics
+    from broker.ports import CallPlatform, Clock, Counters, Lease
+    from broker.usecases.book import Book
+    from broker.usecases.lookup import Lookup
+    from broker.usecases.pacing import Pace
+
+LATER_WRITE_S = 2.0
+"""What a late or repeated session write may take."""
+_STORE_RETRY_S = 0.2
+log = structlog.get_logger("broker.step")
+
+
+@dataclass(frozen=True, slots=True)
+class StepJob:
+    """Does the work of one leased step."""
+
+    book: Book
+    clock: Clock
+    lookup: Lookup
+    platform: CallPlatform
+    counters: Counters
+    metrics: Metrics
+    policy: Policy
+    variables: Variables
+    references: ReferenceFormat
+    pace: Pace
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    limits: ReferenceLimits = field(default_factory=ReferenceLimits)
+    _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    """Per call: sessions writes of one call run one after the other on this replica."""
+
+    async def run(self, lease: Lease) -> None:
+        """Bring the step to its end. FencedError if another replica took it over meanwhile."""
+        run = Run(
+            lease,
+            self.book,
+            self.clock,
+            self.lookup,
+            self.platform,
+            self.references,
+            self.deadlines,
+        )
+        if run.step.done:
+            return
+        if lease.record.over is not None:
+            await run.save(partial(finish_step, name=run.name, reason="unwritten"))
+        elif run.age() > self.deadlines.useful_s:
+            reason = None if run.step.lookup is not None else "expired"
+            await run.save(partial(finish_step, name=run.name, reason=reason))
+        else:
+            run.start()
+            try:
+                await self._look_up_and_write(run)
+            finally:
+                await run.close()
+
+    async def _look_up_and_write(self, run: Run) -> None:
+        step = run.step
+        if step.lookup is None:
+            result = await self._first_result(run)
+            await self._conclude(run, Finding(result, run.age_ms()))
+        elif step.written is None:
+            await self._write_under_lock(run)
+        if not run.step.done and run.step.lookup is LookupState.TIMEOUT:
+            await self._listen(run)
+
+    async def _first_result(self, run: Run) -> LookupResult:
+        """What is known at the deadline; a reference's result not before its pace allows."""
+        step, deadline = run.step, self.deadlines.lookup_s
+        if step.preset is not None:
+            result = LookupResult(step.preset, reason=step.reason)
+        else:
+            result = await run.asking.until(deadline - run.age())
+        if step.is_reference and result.state is not LookupState.TIMEOUT:
+            asked = step.preset is None
+            hold = self.pace.hold(run.age(), asked=asked, deadline_s=deadline)
+            await self.clock.sleep(hold)
+        return result
+
+    async def _listen(self, run: Run) -> None:
+        """After the deadline: a hit that comes late is written like a timely one."""
+        listens_until = run.began_at + self.deadlines.late_s
+        result = await run.asking.hit_until(listens_until - run.age())
+        if result.state is LookupState.FOUND:
+            await self._conclude(run, Finding(result, run.age_ms(), late=True))
+        if not run.step.done:
+            await run.save(partial(finish_step, name=run.name))
+
+    async def _conclude(self, run: Run, finding: Finding) -> None:
+        """Decide and write, both while no other step of this call does."""
+        finding = replace(finding, session=await run.known_session(self.deadlines.write_s))
+        async with self._turn(run.call_id):
+            change = partial(
+                decide, name=run.name, finding=finding, policy=self.policy, now=self.clock.time()
+            )
+            before = run.lease.record.decisions
+            record = await self._decide(run, change, finding)
+            if record.decisions == before and finding.late:
+                return
+            if not run.step.done:
+                await self._write(run, late=finding.late)
+        await self._after(run, finding)
+
+    async def _decide(self, run: Run, change: partial[Record], finding: Finding) -> Record:
+        """Save the decision. While the store is away, say `timeout` and go on trying."""
+        warned = False
+        while True:
+            try:
+                return await run.save(change, run.notes())
+            except StoreUnavailableError:
+                if run.age() > self.deadlines.useful_s:
+                    raise
+                if not warned and not finding.late:
+                    warned = True
+                    await self._say_timeout(run)
+            await self.clock.sleep(_STORE_RETRY_S)
+
+    async def _say_timeout(self, run: Run) -> None:
+        """Without the ledger no customer may be shown, but the call flow gets its outcome."""
+        step, record = run.step, run.lease.record
+        if record.customer is not None or step.is_reference:
+            route = "standard"
+        else:
+            route = str(self.policy.routing.number_failed(LookupState.TIMEOUT))
+        session = record.session or await run.known_session(LATER_WRITE_S)
+        if session is not None and record.customer is None:
+            with suppress(BrokerError):
+                values = self.variables.fallback("timeout", route)
+                await self.platform.write(session, values, within=LATER_WRITE_S)
+
+    async def _write_under_lock(self, run: Run) -> None:
+        async with self._turn(run.call_id):
+            await self._write(run, late=True)
+
+    async def _write(self, run: Run, *, late: bool) -> None:
+        """Write what the record says now, until nobody has decided anything newer meanwhile."""
+        while not run.step.done:
+            record = run.lease.record
+            within = LATER_WRITE_S if late else self.deadlines.write_s - run.age()
+            written, reason = await self._put(run, record, max(within, 0.05))
+            if written is None:
+                await run.save(partial(end, why=Over.GONE, now=self.clock.time()))
+                return
+            change = partial(
+                _wrote_if_current,
+                name=run.name,
+                decisions=record.decisions,
+                written=written,
+                final=not run.listens,
+                policy=self.policy,
+                now=self.clock.time(),
+                reason=reason,
+            )
+            self._count_write(run, written, first=not late)
+            note = {"at": self.clock.time(), "event": "session_written", "outcome": written}
+            saved = await run.save(change, [note])
+            if saved.decisions == record.decisions:
+                return
+            late = True
+
+    async def _put(
+        self, run: Run, record: Record, within: float
+    ) -> tuple[Written | None, str | None]:
+        """What became of one session write: None = the session is gone. Fenced by the lease."""
+        if self.clock.monotonic() >= run.lease.expires:
+            raise FencedError("the lease ran out before the write")
+        try:
+            async with asyncio.timeout(within):
+                session = record.session or await run.session()
+                await self.platform.write(session, self.variables.of(record), within=within)
+        except CallEndedError:
+            return None, None
+        except SessionNotFoundError:
+            return Written.FAILED, "session_not_found"
+        except (BrokerError, TimeoutError) as error:
+            log.warning("write_failed", call=run.call_id, error=type(error).__name__)
+            return Written.FAILED, "write_failed"
+        return Written.OK, None
+
+    def _count_write(self, run: Run, written: Written, *, first: bool) -> None:
+        self.metrics.session_writes.labels(written).inc()
+        if written is Written.OK:
+            self.metrics.call_to_write.observe(run.age())
+        if first:
+            in_time = written is Written.OK and run.age() <= self.deadlines.write_s
+            self.metrics.writes_in_time.labels(str(in_time).lower()).inc()
+
+    async def _after(self, run: Run, finding: Finding) -> None:
+        """Tell the operator; a reference that was found is no failure."""
+        step, record = run.step, run.lease.record
+        lookup = step.lookup or finding.result.state
+        self.metrics.lookups.labels(lookup).inc()
+        log.info(
+            "step",
+            call=run.call_id,
+            step=run.name,
+            lookup=lookup,
+            route=step.route,
+            reason=step.reason,
+            ms=finding.ms,
+            late=finding.late,
+            written=step.written,
+            crms=run.summary(),
+        )
+        if step.is_reference and lookup is LookupState.FOUND:
+            with suppress(StoreUnavailableError):
+                await self.counters.refund(self.limits.of(record))
+
+    def _turn(self, call_id: str) -> asyncio.Lock:
+        return self._turns.setdefault(call_id, asyncio.Lock())
+
+
+def _wrote_if_current(  # noqa: PLR0913 - the facts of one write
+    record: Record,
+    *,
+    name: str,
+    decisions: int,
+    written: Written,
+    final: bool,
+    policy: Policy,
+    now: float,
+    reason: str | None,
+) -> Record:
+    """The write counts only if it showed the newest decision; otherwise it is repeated."""
+    if record.decisions != decisions:
+        return record
+    return wrote(record, name, written, final=final, policy=policy, now=now, reason=reason)

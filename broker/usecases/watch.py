@@ -1,0 +1,46 @@
+"""Look at calls, and wait until something about one has happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from broker.domain.record import Record
+    from broker.ports import Clock, JobStarter, Ledger, Note
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Read-only view of the ledger."""
+
+    ledger: Ledger
+    jobs: JobStarter
+    clock: Clock
+
+    async def find(self, any_id: str) -> Record | None:
+        return await self.ledger.find(any_id)
+
+    async def active(self, limit: int, before: float | None) -> Sequence[Record]:
+        return await self.ledger.active(limit, before)
+
+    async def trace(self, call_id: str) -> Sequence[Note]:
+        return await self.ledger.trace(call_id)
+
+    async def until(
+        self, record: Record, reached: Callable[[Record], bool], seconds: float
+    ) -> Record:
+        """The call as soon as `reached`, or as it is after `seconds`; on any replica."""
+        ends = self.clock.monotonic() + seconds
+        while not reached(record):
+            left = ends - self.clock.monotonic()
+            if left <= 0:
+                break
+            await self.jobs.wait(record.id, left)
+            found = await self.ledger.find(record.id)
+            if found is None:
+                break
+            record = found
+        return record

@@ -1,0 +1,175 @@
+"""The loops around the ledger: run leased work here, renew it, claim what others left, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+import structlog
+
+from broker.domain.errors import FencedError, StoreUnavailableError, UnknownCallError
+from broker.ports import JobStarter
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from broker.metrics import Metrics
+    from broker.ports import Clock, Lease, Ledger
+
+CLAIM_EVERY_S = 0.1
+CLAIM_AT_MOST = 32
+LOOK_EVERY_S = 0.075
+"""How often a waiting request looks at a call that another replica works on."""
+log = structlog.get_logger("broker.worker")
+
+
+class Worker(JobStarter):
+    """Runs leases as tasks, one runner per kind of work (`step`, `message`, `idle`)."""
+
+    def __init__(self, ledger: Ledger, clock: Clock, metrics: Metrics, *, lease_s: float) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._metrics = metrics
+        self._lease_s = lease_s
+        self._runners: Mapping[str, Callable[[Lease], Awaitable[None]]] = {}
+        self._held: dict[str, dict[str, tuple[Lease, asyncio.Task[None]]]] = {}
+        """Call id -> work -> what runs here."""
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._loops: list[asyncio.Task[None]] = []
+        self._claiming = False
+        self.store_up = True
+
+    def run_with(self, runners: Mapping[str, Callable[[Lease], Awaitable[None]]]) -> None:
+        """Who does which kind of work; the use cases need the worker first, so it comes later."""
+        self._runners = runners
+
+    def open(self) -> None:
+        """Begin to claim and renew."""
+        self._claiming = True
+        self._loops = [
+            asyncio.create_task(self._claim_forever(), name="claim"),
+            asyncio.create_task(self._renew_forever(), name="renew"),
+        ]
+
+    def start(self, leases: Sequence[Lease]) -> None:
+        for lease in leases:
+            task = asyncio.create_task(self._run(lease), name=lease.work)
+            self._held.setdefault(lease.call_id, {})[lease.work] = (lease, task)
+
+    def cancel(self, call_id: str, work: str) -> None:
+        _, task = self._held.get(call_id, {}).get(work, (None, None))
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+
+    def changed(self, call_id: str) -> None:
+        for event in self._waiting.get(call_id, ()):
+            event.set()
+
+    async def wait(self, call_id: str, seconds: float) -> None:
+        here = call_id in self._held
+        event = asyncio.Event()
+        self._waiting.setdefault(call_id, set()).add(event)
+        try:
+            async with asyncio.timeout(min(seconds, 1.0 if here else LOOK_EVERY_S)):
+                await event.wait()
+        except TimeoutError:
+            pass
+        finally:
+            events = self._waiting[call_id]
+            events.discard(event)
+            if not events:
+                del self._waiting[call_id]
+
+    async def _run(self, lease: Lease) -> None:
+        kind = lease.work.partition(":")[0]
+        try:
+            await self._runners[kind](lease)
+        except FencedError:
+            log.info("fenced", call=lease.call_id, work=lease.work)
+        except UnknownCallError:
+            log.warning("record_lost", call=lease.call_id, work=lease.work)
+        except StoreUnavailableError as error:
+            # Nothing is lost: the lease runs out, and whoever reaches the store goes on.
+            log.warning("store_away", call=lease.call_id, work=lease.work, error=str(error))
+        except Exception:
+            log.exception("work_failed", call=lease.call_id, work=lease.work)
+        finally:
+            self._forget(lease)
+            self.changed(lease.call_id)
+
+    def _forget(self, lease: Lease) -> None:
+        works = self._held.get(lease.call_id, {})
+        if works.get(lease.work, (None,))[0] is lease:
+            del works[lease.work]
+            if not works:
+                del self._held[lease.call_id]
+
+    def _running(self) -> list[tuple[Lease, asyncio.Task[None]]]:
+        return [held for works in self._held.values() for held in works.values()]
+
+    async def _claim_forever(self) -> None:
+        while True:
+            if self._claiming:
+                await self._claim()
+            await self._clock.sleep(CLAIM_EVERY_S * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+
+    async def _claim(self) -> None:
+        try:
+            leases = await self._ledger.claim(CLAIM_AT_MOST)
+        except StoreUnavailableError as error:
+            self._store_is(up=False, detail=str(error))
+            return
+        self._store_is(up=True)
+        for lease in leases:
+            if lease.epoch > 1 and lease.work.startswith("step:"):
+                self._metrics.takeovers.inc()
+                log.info("taken_over", call=lease.call_id, work=lease.work, epoch=lease.epoch)
+        self.start(leases)
+
+    def _store_is(self, *, up: bool, detail: str = "") -> None:
+        """One line when the store goes away, one when it is back."""
+        if up is not self.store_up:
+            (log.info if up else log.warning)("store_back" if up else "store_away", detail=detail)
+        self.store_up = up
+        self._metrics.store_up.set(up)
+
+    async def _renew_forever(self) -> None:
+        while True:
+            await self._clock.sleep(self._lease_s / 3)
+            held = [lease for lease, _ in self._running()]
+            if not held:
+                continue
+            try:
+                lost = await self._ledger.renew(held)
+            except StoreUnavailableError as error:
+                self._store_is(up=False, detail=str(error))
+                continue
+            for lease in lost:
+                self._drop(lease)
+
+    def _drop(self, lease: Lease) -> None:
+        """The lease is somebody else's now, or its work is done: stop, if it still runs here."""
+        known, task = self._held.get(lease.call_id, {}).get(lease.work, (None, None))
+        if known is lease and task is not None:
+            task.cancel()
+
+    async def drain(self, grace_s: float) -> None:
+        """Claim nothing more, finish what runs here, hand the rest over to other replicas."""
+        self._claiming = False
+        tasks = [task for _, task in self._running()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace_s)
+        left = self._running()
+        for loop in self._loops:
+            loop.cancel()
+        for _, task in left:
+            task.cancel()
+        await asyncio.gather(*self._loops, *(t for _, t in left), return_exceptions=True)
+        self._loops = []
+        if left:
+            log.info("handed_over", works=len(left))
+            try:
+                await self._ledger.release([lease for lease, _ in left])
+            except StoreUnavailableError as error:
+                log.warning("store_away", error=str(error))
