@@ -13,7 +13,16 @@ from broker.domain.errors import (
 )
 from broker.domain.premium import PremiumRule
 from broker.domain.record import Session
-from broker.http_client import Authorizer, JsonClient, Reply, ReplyLostError, path_of
+from broker.http_client import (
+    Authorizer,
+    FixedHeaders,
+    JsonClient,
+    OAuthToken,
+    Reply,
+    ReplyLostError,
+    once_more,
+    path_of,
+)
 from broker.ports import (
     CallPlatform,
     Channel,
@@ -36,7 +45,9 @@ __all__ = [
     "CrmAdapter",
     "Customer",
     "Envelope",
+    "FixedHeaders",
     "JsonClient",
+    "OAuthToken",
     "Options",
     "PermanentError",
     "Phone",
@@ -49,6 +60,7 @@ __all__ = [
     "TemporaryError",
     "Variable",
     "fold_to_keypad",
+    "once_more",
     "path_of",
     "time_left",
 ]

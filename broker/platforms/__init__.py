@@ -1,0 +1,1 @@
+"""Drivers of phone systems: each finds a call's session and writes session variables into it."""
