@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -56,6 +57,7 @@ class Worker(JobStarter):
         for lease in leases:
             task = asyncio.create_task(self._run(lease), name=lease.work)
             self._held.setdefault(lease.call_id, {})[lease.work] = (lease, task)
+            task.add_done_callback(partial(self._forget, lease))
 
     def cancel(self, call_id: str, work: str) -> None:
         _, task = self._held.get(call_id, {}).get(work, (None, None))
@@ -94,16 +96,14 @@ class Worker(JobStarter):
             log.warning("store_away", call=lease.call_id, work=lease.work, error=str(error))
         except Exception:
             log.exception("work_failed", call=lease.call_id, work=lease.work)
-        finally:
-            self._forget(lease)
-            self.changed(lease.call_id)
 
-    def _forget(self, lease: Lease) -> None:
+    def _forget(self, lease: Lease, _: asyncio.Task[None]) -> None:
         works = self._held.get(lease.call_id, {})
         if works.get(lease.work, (None,))[0] is lease:
             del works[lease.work]
             if not works:
                 del self._held[lease.call_id]
+        self.changed(lease.call_id)
 
     def _running(self) -> list[tuple[Lease, asyncio.Task[None]]]:
         return [held for works in self._held.values() for held in works.values()]

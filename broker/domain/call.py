@@ -14,11 +14,13 @@ from phonenumbers import PhoneNumberFormat, PhoneNumberType
 from broker.domain.errors import BadInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-_NUMBER = re.compile(r"\+?[0-9][0-9 ()./-]{1,40}", re.ASCII)
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
+_NUMBER = re.compile(r"\+?\(?[0-9][0-9 ()./-]{1,40}", re.ASCII)
 _DIGIT = re.compile(r"[0-9]", re.ASCII)
+_COUNTRY_CODE = frozenset("123456789")
 _NOISE = re.compile(r"[\s#*.-]+")
 _KEYPAD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "22233344455566677778889999")
 
@@ -65,7 +67,7 @@ _LINES = {
 
 @dataclass(frozen=True, slots=True)
 class Phone:
-    """A valid telephone number. Build it with `Numbering.parse` or `Phone.from_e164`."""
+    """A valid telephone number, built by `Numbering.parse`, `Phone.from_e164` or `Phone.read`."""
 
     e164: str
     """`+493023125001`"""
@@ -79,10 +81,18 @@ class Phone:
     @classmethod
     def from_e164(cls, text: str) -> Phone:
         """`text` must be valid E.164 with `+`; BadInputError otherwise."""
-        phone = _parse(text, None)
+        phone = _parse(text, None) if _E164.fullmatch(text) else None
         if phone is None:
             raise BadInputError("not a valid E.164 number")
         return phone
+
+    @classmethod
+    def read(cls, stored: str, region: str | None = None) -> Phone | None:
+        """A number as a CRM stores it, national spellings read in `region`; None if it is none.
+
+        Digits without `+` or `00` are national if that is a valid number, else international.
+        """
+        return next(_readings(stored, region), None)
 
     @property
     def line(self) -> Line:
@@ -111,14 +121,13 @@ class Phone:
         )
 
     def is_spelled(self, stored: str, region: str | None = None) -> bool:
-        """Whether `stored` (a CRM's spelling) is this very number, read in `region` if national."""
-        return any(
-            found is not None and found.e164 == self.e164
-            for found in (
-                _parse(stored, region or self.region or None),
-                _parse(f"+{stored.lstrip('+0 ')}", None),
-            )
-        )
+        """Whether `stored` (a CRM's spelling) is this very number.
+
+        National spellings are read in `region`; without one, in the country of this number.
+        """
+        if region is None:
+            return self in _readings(stored, self.region or None)
+        return Phone.read(stored, region) == self
 
 
 class Caller(StrEnum):
@@ -143,7 +152,7 @@ class Numbering:
     ) -> Phone | Caller:
         """The caller's number; `WITHHELD` if absent or only words, else `INVALID`."""
         text = _bare_user(raw)
-        if anonymous or not text or _DIGIT.search(text) is None:
+        if anonymous or not any(char.isdigit() for char in text):
             return Caller.WITHHELD
         if _NUMBER.fullmatch(text) is None:
             return Caller.INVALID
@@ -153,7 +162,7 @@ class Numbering:
         return Caller.INVALID
 
     def _region(self, called: str | None) -> str | None:
-        digits = f"+{(called or '').lstrip('+')}"
+        digits = "+" + "".join(_DIGIT.findall(_bare_user(called))).removeprefix("00")
         fitting = [prefix for prefix in self.regions if digits.startswith(prefix)]
         return self.regions[max(fitting, key=len)] if fitting else self.default_region
 
@@ -175,6 +184,19 @@ def _bare_user(raw: str | None) -> str:
     if colon and scheme.lower() in {"tel", "sip", "sips"}:
         text = rest.partition("@")[0].partition(";")[0].strip()
     return text
+
+
+def _readings(stored: str, region: str | None) -> Iterator[Phone]:
+    """What a CRM's spelling can mean, the likeliest first."""
+    text = stored.strip()
+    if text.startswith("00"):
+        text = "+" + text.lstrip("0 ")
+    spellings = [(text, region)]
+    if text[:1] in _COUNTRY_CODE:
+        spellings.append(("+" + text, None))
+    for spelling, where in spellings:
+        if (phone := _parse(spelling, where)) is not None:
+            yield phone
 
 
 @lru_cache(maxsize=4096)
@@ -215,9 +237,16 @@ class Reference:
     value: str
     keypad: bool = False
 
+    @staticmethod
+    def plain(text: str) -> str:
+        """`text` in upper case, without spaces, `-`, `.`, `*` and `#`."""
+        plain = _NOISE.sub("", text)
+        # `upper()` turns other scripts into ASCII letters: "ß" into "SS", "ﬁ" into "FI".
+        return plain.upper() if plain.isascii() else plain
+
     def is_spelled(self, stored: str) -> bool:
         """Whether a reference as the CRM stores it is what the caller typed."""
-        plain = _NOISE.sub("", stored).upper()
+        plain = self.plain(stored)
         return (fold_to_keypad(plain) if self.keypad else plain) == self.value
 
 
@@ -230,7 +259,7 @@ class ReferenceFormat:
 
     def normalise(self, raw: str | None) -> str:
         """What was typed without stray keys and spaces, upper case, at most 64 characters."""
-        text = _NOISE.sub("", raw or "").upper()[:64]
+        text = Reference.plain(raw or "")[:64]
         return fold_to_keypad(text) if self.alphabet is Alphabet.KEYPAD else text
 
     def parse(self, raw: str | None) -> Reference | None:

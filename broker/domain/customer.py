@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping  # noqa: TC003 - the store's codec reads the annotations
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from itertools import islice
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TEXT_LIMIT = 256
 """Characters kept of any text a CRM sends: the longest a session variable may be."""
 MATCHES_READ = 100
-"""Records read of one answer; more is a search gone wrong and counts as ambiguous."""
+"""Records read of one answer; more is a search gone wrong, and nobody guesses among them."""
 _EMAIL = re.compile(r"[^\s@<>,;:\"()\[\]\\]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", re.ASCII)
 
 
@@ -95,7 +95,9 @@ def one_email(text: object) -> str | None:
     if not isinstance(text, str):
         return None
     stripped = text.strip()
-    return stripped if len(stripped) <= TEXT_LIMIT and _EMAIL.fullmatch(stripped) else None
+    if len(stripped) > TEXT_LIMIT or not stripped.isprintable():
+        return None
+    return stripped if _EMAIL.fullmatch(stripped) else None
 
 
 def normal_email(text: str | None) -> str | None:
@@ -114,7 +116,7 @@ def checked(record: object) -> Customer:
     identity = clean(str(record.id)) if record.id is not None else None
     if identity is None:
         raise PermanentError("the adapter returned a customer without id")
-    extra = record.extra if isinstance(record.extra, dict) else {}
+    extra = record.extra if isinstance(record.extra, Mapping) else {}
     return Customer(
         id=identity,
         email=one_email(record.email),
@@ -141,11 +143,14 @@ def matches(records: Iterable[object], phone: Phone | None = None) -> tuple[Cust
     """The distinct customers among `records` that really have `phone`.
 
     Searches are over-inclusive: a record that lists numbers, none of them this one, is dropped. A
-    record that lists none is believed. PermanentError for rubbish. At most two customers are
-    returned, since two are already ambiguous.
+    record that lists none is believed. PermanentError for rubbish and for more than MATCHES_READ
+    records. At most two customers are returned, since two are already ambiguous.
     """
+    read = list(islice(records, MATCHES_READ + 1))
+    if len(read) > MATCHES_READ:
+        raise PermanentError(f"more than {MATCHES_READ} records came: the search is too wide")
     found: dict[str, Customer] = {}
-    for record in islice(records, MATCHES_READ):
+    for record in read:
         customer = checked(record)
         if phone and customer.phones and not any(phone.is_spelled(p) for p in customer.phones):
             continue

@@ -69,9 +69,7 @@ def decide(record: Record, name: str, finding: Finding, policy: Policy, now: flo
     )
     if result.customer is not None and record.customer is None:
         steps = tuple(_superseded(other, name) for other in record.steps)
-        record = replace(
-            record, customer=result.customer, customer_crm=result.source, steps=steps
-        )
+        record = replace(record, customer=result.customer, customer_crm=result.source, steps=steps)
     return replace(
         record.with_step(decided),
         session=finding.session or record.session,

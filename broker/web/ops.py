@@ -1,0 +1,70 @@
+"""What the operator's machines ask: alive, ready, metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from broker.domain.errors import StoreUnavailableError
+from broker.web.answers import json_reply
+
+if TYPE_CHECKING:
+    from broker.metrics import Metrics
+    from broker.ports import Ledger
+
+
+@dataclass(slots=True)
+class Health:
+    """What readiness depends on besides the store."""
+
+    profile: str
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ops:
+    """The operator's routes; they need no key and tell no versions and no names."""
+
+    ledger: Ledger
+    metrics: Metrics
+    health: Health
+
+    async def livez(self, request: web.Request) -> web.Response:  # noqa: ARG002 - a handler's signature
+        """200 while the process runs; never depends on the store or a CRM."""
+        return json_reply({"status": "alive"})
+
+    async def readyz(self, request: web.Request) -> web.Response:  # noqa: ARG002 - a handler's signature
+        """200 unless draining or the promise cannot be kept."""
+        store = await self._store()
+        ready = store == "up" and not self.health.draining
+        content = {
+            "status": "ready" if ready else "draining" if self.health.draining else "not_ready",
+            "store": store,
+            "profile": self.health.profile,
+        }
+        return json_reply(content, 200 if ready else 503)
+
+    async def _store(self) -> str:
+        try:
+            await self.ledger.ping()
+        except StoreUnavailableError:
+            return "down"
+        return "up"
+
+    async def render_metrics(self, request: web.Request) -> web.Response:  # noqa: ARG002 - a handler's signature
+        """The Prometheus text format, with what the ledger holds right now."""
+        try:
+            due = await self.ledger.due()
+        except StoreUnavailableError:
+            self.metrics.store_up.set(0)
+        else:
+            self.metrics.store_up.set(1)
+            for name, (count, age) in due.items():
+                self.metrics.due.labels(name).set(count)
+                self.metrics.oldest_due.labels(name).set(age)
+        return web.Response(body=self.metrics.render(), headers={"Content-Type": _TEXT})
+
+
+_TEXT = "text/plain; version=0.0.4; charset=utf-8"

@@ -1,0 +1,224 @@
+"""Bytes of an automation's request to what happened, with nothing hostile left in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from broker.domain.call import checked_id
+from broker.domain.customer import clean
+from broker.domain.errors import BadInputError
+from broker.usecases.identify import CallStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp import web
+
+_DEPTH, _KEYS, _CALL_DATA = 16, 200, 50
+Model = TypeVar("Model", bound=BaseModel)
+_PLACEHOLDER = re.compile(r"\{.*\}", re.DOTALL)
+
+
+def _text(value: Any) -> Any:
+    """Numbers and references often come as JSON integers; booleans are no text."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", strict=True)]
+Text = Annotated[str, BeforeValidator(_text), Field(max_length=256)]
+
+
+class CallBody(BaseModel):
+    """What an automation may tell about a call; anything else is kept as call data."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+    call_id: Id | None = Field(None, description="The platform's id of this leg.")
+    session_id: Id | None = Field(None, description="The id of the call session, if known.")
+    from_: Text | None = Field(None, alias="from", description="The caller's number.")
+    to: Text | None = Field(None, description="The number that was dialled.")
+    parent_id: Id | None = Field(None, description="Set on child legs: the parent's call id.")
+    direction: Text | None = Field(None, description="`outbound` marks a child leg.")
+    agent_id: Id | None = Field(None, description="The agent of a child leg.")
+    anonymous: bool | None = Field(None, description="The caller withheld his number.")
+    reference: Text | None = Field(None, description="What the caller typed.")
+
+    def event(self, call_id: str | None = None) -> CallStarted:
+        """What happened; BadInputError `missing_field` without any call id."""
+        call = call_id or self.call_id
+        if call is None:
+            raise BadInputError("call_id is required", code="missing_field")
+        extra = {
+            str(key)[:64]: text
+            for key, value in list((self.model_extra or {}).items())[:_CALL_DATA]
+            if (text := clean(value if isinstance(value, str) else _scalar(value)))
+        }
+        return CallStarted(
+            call_id=call,
+            session_id=self.session_id,
+            from_=self.from_,
+            to=self.to,
+            parent_id=None if self.parent_id == call else self.parent_id,
+            outbound=(self.direction or "").lower() == "outbound",
+            agent_id=self.agent_id,
+            anonymous=bool(self.anonymous),
+            extra=extra,
+        )
+
+
+class CallStartBody(CallBody):
+    """A call-start automation."""
+
+    call_id: Id = Field(description="The platform's id of this leg.")
+
+
+class ReferenceBody(CallBody):
+    """What the caller typed. Missing or malformed is a failed try, not an error."""
+
+
+class EndBody(CallBody):
+    """The call ended."""
+
+    disposition: Text | None = Field(None, description="How it ended on the phone, in one word.")
+
+
+async def read_body(
+    request: web.Request, fields: Mapping[str, str], *, query: bool, limit: int
+) -> dict[str, Any]:
+    """The request's fields under our names, absent ones left out.
+
+    JSON and forms carry the same fields; with `query` an empty body means the query string.
+    BadInputError: `encoding`, `too_large`, `invalid_body`.
+    """
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise BadInputError("send the body unencoded", code="encoding")
+    if (request.content_length or 0) > limit:
+        raise BadInputError(f"more than {limit} bytes", code="too_large")
+    raw = await request.read()
+    if not raw.strip() and query:
+        content: dict[str, Any] = {k: v for k, v in request.query.items() if k != "key"}
+    elif request.content_type == "application/x-www-form-urlencoded":
+        content = _form(raw)
+    else:
+        content = _json(raw)
+    return _renamed(content, fields)
+
+
+def parse(model: type[Model], content: dict[str, Any]) -> Model:
+    """`content` as `model`; BadInputError naming the fields that are wrong, never their values."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+        raise _fault(faults) from None
+
+
+def _fault(faults: Any) -> BadInputError:
+    names = sorted({".".join(map(str, fault["loc"])) for fault in faults})
+    if any(fault["type"] == "missing" for fault in faults):
+        return BadInputError("required: " + ", ".join(names), code="missing_field")
+    ids = {"call_id", "session_id", "parent_id", "agent_id"}
+    if ids & set(names):
+        return BadInputError(", ".join(names) + " must match [A-Za-z0-9_-]{1,64}", "invalid_id")
+    return BadInputError("wrong type or too long: " + ", ".join(names))
+
+
+def call_id_of(request: web.Request, content: dict[str, Any]) -> str:
+    """The id in the address, or the body's where the address says `_`."""
+    in_path = request.match_info["call_id"]
+    if in_path != "_":
+        return checked_id(in_path)
+    in_body = content.get("call_id")
+    if in_body is None:
+        raise BadInputError("call_id is required in the body", code="missing_field")
+    return checked_id(in_body if isinstance(in_body, str) else "")
+
+
+def _form(raw: bytes) -> dict[str, Any]:
+    try:
+        pairs = parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=_KEYS)
+    except (UnicodeDecodeError, ValueError):
+        raise BadInputError("the form cannot be read") from None
+    return _once(pairs)
+
+
+def _json(raw: bytes) -> dict[str, Any]:
+    if not raw.strip():
+        return {}
+    try:
+        content = json.loads(raw, object_pairs_hook=_once, parse_constant=_no_constant)
+    except BadInputError:
+        raise
+    except (ValueError, RecursionError):
+        raise BadInputError("the body is no JSON") from None
+    if not isinstance(content, dict):
+        raise BadInputError("the body must be a JSON object")
+    _check_depth(content)
+    return content
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The pairs as a dict; a name that comes twice would mean two things."""
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        raise BadInputError("a field occurs twice")
+    if len(content) > _KEYS:
+        raise BadInputError(f"more than {_KEYS} fields")
+    return content
+
+
+def _no_constant(name: str) -> Any:
+    raise BadInputError(f"{name} is no JSON")
+
+
+def _check_depth(value: Any, depth: int = 0) -> None:
+    if depth > _DEPTH:
+        raise BadInputError(f"nested deeper than {_DEPTH}")
+    if isinstance(value, dict):
+        for item in value.values():
+            _check_depth(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_depth(item, depth + 1)
+
+
+def _renamed(content: dict[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
+    """Our field names instead of the IVR's; absent values gone."""
+    ours: dict[str, Any] = {}
+    consumed: set[str] = set()
+    for name, theirs in fields.items():
+        value = _at(content, theirs)
+        consumed.add(theirs.partition(".")[0])
+        if not _absent(value):
+            ours[name] = value
+    for name, value in content.items():
+        if name not in consumed and name not in ours and not _absent(value):
+            ours[name] = value
+    return ours
+
+
+def _at(content: Any, path: str) -> Any:
+    """The value at a dotted path (Amazon Connect nests its fields), or None."""
+    if isinstance(content, dict) and path in content:
+        return content[path]
+    for key in path.split("."):
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
+
+
+def _absent(value: Any) -> bool:
+    """Platforms send a value that does not exist as empty, null or the unreplaced placeholder."""
+    if value is None:
+        return True
+    return isinstance(value, str) and (
+        not value.strip() or _PLACEHOLDER.fullmatch(value.strip()) is not None
+    )
+
+
+def _scalar(value: Any) -> str | None:
+    return str(value) if isinstance(value, bool | int | float) else None

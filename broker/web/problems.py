@@ -1,0 +1,113 @@
+"""Every refusal as problem+json (RFC 9457) with a stable code, in one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+from aiohttp import web
+
+from broker.domain.errors import (
+    BadInputError,
+    IdempotencyConflictError,
+    StoreUnavailableError,
+    UnknownCallError,
+)
+from broker.usecases.notify import REFUSALS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+log = structlog.get_logger("broker.web")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of refusal."""
+
+    status: int
+    title: str
+
+
+CODES: dict[str, Kind] = {
+    "invalid_body": Kind(400, "The body cannot be read"),
+    "invalid_id": Kind(400, "An id has characters that ids cannot have"),
+    "missing_field": Kind(400, "A required field is absent"),
+    "unauthorized": Kind(401, "No valid key"),
+    "scope": Kind(403, "The key may not do this"),
+    "not_found": Kind(404, "There is nothing at this address"),
+    "unknown_call": Kind(404, "The call is not known"),
+    "method_not_allowed": Kind(405, "This address does not take this method"),
+    "nothing_to_send": Kind(409, "There is no tracking message to send"),
+    "sent_by_platform": Kind(409, "The platform sends this message"),
+    "switched_off": Kind(409, "This message is switched off"),
+    "idempotency_conflict": Kind(409, "This idempotency key was used with other content"),
+    "too_large": Kind(413, "The body is too large"),
+    "encoding": Kind(415, "Encoded bodies are not read"),
+    "internal": Kind(500, "The broker failed"),
+    "store_unavailable": Kind(503, "The call was not accepted: the store is away"),
+}
+"""Stable code -> HTTP status and title; docs/errors.md says what to do about each."""
+
+
+def problem(
+    code: str, detail: str = "", *, headers: Mapping[str, str] | None = None, **more: Any
+) -> web.Response:
+    """The response for `code`."""
+    kind = CODES[code]
+    content = {"type": "about:blank", "title": kind.title, "status": kind.status, "code": code}
+    if detail:
+        content["detail"] = detail
+    return web.Response(
+        body=orjson.dumps({**content, **more}),
+        status=kind.status,
+        content_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def refused(error: Exception) -> web.Response:
+    """The response for an error of a use case; the error itself for what is none of ours."""
+    if isinstance(error, BadInputError):
+        headers = {"WWW-Authenticate": "Bearer"} if error.code == "unauthorized" else None
+        detail = REFUSALS.get(error.code) or str(error)
+        return problem(error.code, detail, headers=headers)
+    if isinstance(error, UnknownCallError):
+        return problem("unknown_call")
+    if isinstance(error, IdempotencyConflictError):
+        return problem("idempotency_conflict")
+    if isinstance(error, StoreUnavailableError):
+        return problem("store_unavailable", headers={"Retry-After": "1"})
+    raise error
+
+
+@web.middleware
+async def problems(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Stand around every handler, so that whatever fails is answered in one shape."""
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        return problem("not_found")
+    except web.HTTPMethodNotAllowed as error:
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return problem("method_not_allowed", headers={"Allow": allowed})
+    except web.HTTPRequestEntityTooLarge:
+        return problem("too_large")
+    except web.HTTPException:
+        raise
+    except Exception as error:  # noqa: BLE001 - the last line of defence
+        try:
+            return refused(error)
+        except Exception:
+            log.exception("request_failed", route=_route(request))
+            return problem("internal")
+
+
+def _route(request: web.Request) -> str:
+    """The route's pattern: the address itself may hold ids and keys."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"

@@ -1,0 +1,155 @@
+"""The table of all routes: what serves them, who may, what they take and answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from broker.web.answers import CallAnswer, CallList, CallView, Ignored, MessageAnswer, TraceView
+from broker.web.payloads import CallBody, CallStartBody, EndBody, ReferenceBody
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from broker.web.calls import CallRoutes
+    from broker.web.ops import Ops
+    from broker.web.pages import Pages
+
+Handler = Callable[..., Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route. Without `scope` it needs no key, and its handler gets no client."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    scope: str | None = None
+    body: type[BaseModel] | None = None
+    answers: tuple[tuple[int, type[BaseModel] | str], ...] = ()
+    """Status -> model, or the media type of what has none."""
+    refusals: tuple[str, ...] = ()
+    query: tuple[str, ...] = ()
+
+
+_BODY = ("invalid_body", "invalid_id", "missing_field", "too_large", "encoding")
+_STORE = ("store_unavailable",)
+_KEYED = ("unauthorized", "scope")
+
+
+def routes(calls: CallRoutes, pages: Pages, ops: Ops, openapi: Handler) -> tuple[Route, ...]:
+    """Everything the broker serves, in the order of a call."""
+    answered = ((200, CallAnswer), (202, CallAnswer))
+    posted = (*_BODY, *_KEYED, "idempotency_conflict", *_STORE)
+    return (
+        Route(
+            "POST",
+            "/v1/calls",
+            calls.start,
+            "A call starts: accept it, look the caller up, write the answer into his session.",
+            "calls",
+            CallStartBody,
+            answered,
+            posted,
+            ("wait_ms",),
+        ),
+        Route(
+            "POST",
+            "/v1/calls/{call_id}/reference",
+            calls.reference,
+            "The caller typed a reference: look again.",
+            "calls",
+            ReferenceBody,
+            answered,
+            posted,
+            ("wait_ms",),
+        ),
+        Route(
+            "POST",
+            "/v1/calls/{call_id}/tracking-email",
+            calls.tracking_email,
+            "Send the tracking email now, once per call.",
+            "calls",
+            CallBody,
+            ((200, MessageAnswer), (202, MessageAnswer)),
+            (*posted, "unknown_call", "nothing_to_send", "sent_by_platform", "switched_off"),
+            ("wait_ms",),
+        ),
+        Route(
+            "POST",
+            "/v1/calls/{call_id}/end",
+            calls.end,
+            "The call ended. A child leg or an unknown call is ignored.",
+            "calls",
+            EndBody,
+            ((200, CallAnswer), (200, Ignored)),
+            posted,
+        ),
+        Route(
+            "GET",
+            "/v1/calls",
+            calls.list,
+            "Live calls, newest first.",
+            "read",
+            answers=((200, CallList),),
+            refusals=("invalid_body", *_KEYED, *_STORE),
+            query=("state", "limit", "cursor"),
+        ),
+        Route(
+            "GET",
+            "/v1/calls/{call_id}",
+            calls.show,
+            "One call with its steps, variables and messages.",
+            "read",
+            answers=((200, CallView),),
+            refusals=("invalid_id", *_KEYED, "unknown_call", *_STORE),
+        ),
+        Route(
+            "GET",
+            "/v1/calls/{call_id}/trace",
+            calls.trace,
+            "What happened to one call, step by step.",
+            "read",
+            answers=((200, TraceView),),
+            refusals=("invalid_id", *_KEYED, "unknown_call", *_STORE),
+        ),
+        Route(
+            "GET",
+            "/t/{token}",
+            pages.tracking,
+            "A tracking link: redirects to the order.",
+            answers=((302, "text/html"), (404, "text/html")),
+            refusals=_STORE,
+        ),
+        Route(
+            "GET",
+            "/livez",
+            ops.livez,
+            "Whether the process runs.",
+            answers=((200, "application/json"),),
+        ),
+        Route(
+            "GET",
+            "/readyz",
+            ops.readyz,
+            "Whether calls can be accepted.",
+            answers=((200, "application/json"), (503, "application/json")),
+        ),
+        Route(
+            "GET",
+            "/metrics",
+            ops.render_metrics,
+            "Metrics for Prometheus.",
+            answers=((200, "text/plain"),),
+        ),
+        Route(
+            "GET",
+            "/openapi.json",
+            openapi,
+            "This description.",
+            answers=((200, "application/json"),),
+        ),
+    )

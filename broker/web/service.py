@@ -1,0 +1,58 @@
+"""The aiohttp application: the route table behind keys, one error shape, nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from broker.web.answers import json_reply
+from broker.web.openapi import describe
+from broker.web.problems import problems
+from broker.web.routes import Route, routes
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from broker.web.auth import Doorkeeper
+    from broker.web.calls import CallRoutes
+    from broker.web.ops import Ops
+    from broker.web.pages import Pages
+
+
+def build_service(
+    calls: CallRoutes,
+    pages: Pages,
+    ops: Ops,
+    doorkeeper: Doorkeeper,
+    *,
+    version: str,
+    max_body_bytes: int,
+) -> web.Application:
+    """An application that serves every route of the table."""
+    service = web.Application(middlewares=[problems], client_max_size=max_body_bytes)
+
+    async def openapi(request: web.Request) -> web.Response:  # noqa: ARG001 - a handler's signature
+        return json_reply(document)
+
+    table = routes(calls, pages, ops, openapi)
+    document = describe(table, version)
+    for route in table:
+        service.router.add_route(route.method, route.path, _guarded(route, doorkeeper))
+        if route.method == "GET":
+            service.router.add_route("HEAD", route.path, _guarded(route, doorkeeper))
+    return service
+
+
+def _guarded(
+    route: Route, doorkeeper: Doorkeeper
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    scope, handler = route.scope, route.handler
+    if scope is None:
+        return handler
+
+    async def keyed(request: web.Request) -> web.StreamResponse:
+        response: web.StreamResponse = await handler(request, doorkeeper.admit(request, scope))
+        return response
+
+    return keyed
