@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker.domain.errors import BrokerError, ConfigError, PermanentError
 from broker.http_client.client import Authorizer
+from broker.http_client.repeat import once_more
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 FETCH_S = 10.0
 """How long a token may take to come. Whoever needs it has a shorter deadline of his own."""
+FIRST_SHARE = 0.15
+"""Of FETCH_S: everybody waits for the same fetch, so one that got stuck is given up soon."""
 PAUSE_S = 5.0
 """After a renewal in the background failed, with the old token still good."""
 REFUSED_S = 30.0
@@ -150,12 +153,15 @@ class OAuthToken(Authorizer):
 
     async def _asked(self) -> _Token:
         asked_at = self._monotonic()
-        reply = await self._client.request(
-            "POST", self._path, form=self._grant, accept=_REFUSALS, within=FETCH_S
-        )
+        reply = await once_more(self._posted, FETCH_S, FIRST_SHARE)
         if reply.status in _REFUSALS:
             raise PermanentError(self._refused(reply))
         return self._parsed(reply.body, asked_at)
+
+    async def _posted(self, within: float) -> Reply:
+        return await self._client.request(
+            "POST", self._path, form=self._grant, accept=_REFUSALS, within=within
+        )
 
     def _refused(self, reply: Reply) -> str:
         """Names the fault, never what was sent."""

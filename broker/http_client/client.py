@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _OK = range(200, 300)
 _UNAUTHORIZED = 401
+_REPEATED = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _TEMPORARY = frozenset({408, 425, 429, *range(500, 600)})
 
 
@@ -37,10 +38,12 @@ class Reply:
 
 
 class ReplyLostError(TemporaryError):
-    """The connection broke before the answer: the request may or may not have had its effect.
+    """The connection broke before the answer: the request may or may not have had its effect."""
 
-    For GET, PUT and DELETE aiohttp has already sent it a second time (see `JsonClient`).
-    """
+    def __init__(self, message: str, *, repeated: bool) -> None:
+        super().__init__(message)
+        self.repeated = repeated
+        """Whether aiohttp has sent it a second time already (see `JsonClient`)."""
 
 
 class Authorizer(ABC):
@@ -80,8 +83,8 @@ class JsonClient:
     It does not retry, with two exceptions inside the same deadline: a 401 is tried once more if
     `auth` has fresh headers to offer; and when a connection breaks before the first byte of an
     answer, aiohttp itself sends GET, HEAD, OPTIONS, TRACE, PUT and DELETE once more on another
-    connection (ClientSession._request, IDEMPOTENT_METHODS; true for fresh connections as well as
-    kept-alive ones that the server had closed meanwhile, which is what it is good for).
+    connection (aiohttp.client.IDEMPOTENT_METHODS). That is meant for kept-alive connections which
+    the server has closed meanwhile, but happens on fresh ones as well.
     """
 
     def __init__(
@@ -166,7 +169,8 @@ class JsonClient:
         except aiohttp.ClientConnectorError as exc:
             raise TemporaryError(f"{self._name}: no connection ({_kind(exc)})") from None
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as exc:
-            raise ReplyLostError(f"{self._name}: the connection broke ({_kind(exc)})") from None
+            text = f"{self._name}: the connection broke ({_kind(exc)})"
+            raise ReplyLostError(text, repeated=request.method in _REPEATED) from None
         except (aiohttp.ClientError, OSError) as exc:
             if isinstance(exc, TimeoutError):
                 raise

@@ -22,19 +22,20 @@ WORTHWHILE_S = 0.02
 JITTER_S = 0.1
 
 
-async def once_more(attempt: Callable[[float], Awaitable[T]], within: float) -> T:
+async def once_more(
+    attempt: Callable[[float], Awaitable[T]], within: float, first_share: float = FIRST_SHARE
+) -> T:
     """What `attempt` returns, at the first or the second try, in at most `within` seconds.
 
     `attempt` gets the seconds it may take. It is repeated after a TemporaryError, not before its
-    `retry_after`, and only if that leaves time; never after a ReplyLostError, since aiohttp has
-    repeated that request already.
+    `retry_after`, and only if that leaves time; and not if aiohttp has repeated it already.
     """
     ends_at = time.monotonic() + within
     try:
-        return await attempt(within * FIRST_SHARE)
-    except ReplyLostError:
-        raise
+        return await attempt(within * first_share)
     except TemporaryError as exc:
+        if isinstance(exc, ReplyLostError) and exc.repeated:
+            raise
         pause = exc.retry_after
         if pause is None:
             pause = random.uniform(0, min(JITTER_S, within / 10))  # noqa: S311 - spreads load

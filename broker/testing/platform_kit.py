@@ -1,0 +1,163 @@
+"""What every driver of a phone system has to promise, as tests to inherit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.domain.call import CallRef
+from broker.domain.errors import CallEndedError, SessionNotFoundError, TemporaryError
+from broker.domain.record import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from broker.ports import CallPlatform, Variable
+
+WITHIN_S = 2.0
+"""Ample time, for writes that are expected to succeed."""
+TIGHT_S = 0.1
+GRACE_S = 0.4
+"""What a busy test machine may add to a deadline."""
+CANARY = "canary@example.com"
+
+
+class CallPlatformKit:
+    """For every driver. Subclass it as `Test...` and add an async fixture `platform`.
+
+    The fixture returns a driver whose phone system has the live calls `call` and `other`.
+    """
+
+    call = CallRef("c0000000000000000000000000000001", "50000000000000000000000000000001")
+    other = CallRef("c0000000000000000000000000000002", "50000000000000000000000000000002")
+
+    async def test_a_session_named_by_the_automation_is_taken(self, platform: CallPlatform) -> None:
+        session = await platform.find_session(self.call, within=WITHIN_S)
+        assert session == Session(str(self.call.session_id), "given")
+
+    async def test_a_call_without_session_id_has_a_session_too(
+        self, platform: CallPlatform
+    ) -> None:
+        session = await platform.find_session(CallRef(self.call.call_id), within=WITHIN_S)
+        assert session in {
+            Session(str(self.call.session_id), "resolved"),
+            Session(self.call.call_id, "guessed"),
+        }
+
+    async def test_the_same_write_can_be_repeated(self, platform: CallPlatform) -> None:
+        session = await platform.find_session(self.call, within=WITHIN_S)
+        for _ in range(2):
+            await platform.write(session, {"ivr.lookup": "found"}, within=WITHIN_S)
+
+    async def test_ping_says_in_words_what_was_reached(self, platform: CallPlatform) -> None:
+        assert len((await platform.ping()).split()) > 1
+
+    async def test_it_can_be_closed_twice(self, platform: CallPlatform) -> None:
+        await platform.aclose()
+        await platform.aclose()
+
+
+class WritingPlatformKit(CallPlatformKit, ABC):
+    """For drivers that write out. The phone system also knows `ended`, whose session is over."""
+
+    ended = CallRef("c0000000000000000000000000000003", "50000000000000000000000000000003")
+
+    @abstractmethod
+    async def stored(self, session_id: str) -> Mapping[str, Variable]:
+        """What the phone system itself has in this session."""
+
+    @abstractmethod
+    async def hang(self) -> None:
+        """From now on the phone system takes requests and never answers."""
+
+    @abstractmethod
+    async def recover(self) -> None:
+        """The phone system answers new requests again."""
+
+    async def test_variables_arrive_in_the_session(self, platform: CallPlatform) -> None:
+        variables: Mapping[str, Variable] = {
+            "ivr.email": "zoë+1@example.com",
+            "ivr.name": 'O\'Brien "Ü" {x} 100% 😀',
+            "ivr.premium": True,
+            "ivr.lookup_ms": 12,
+        }
+        await self._write(platform, variables)
+        assert await self.stored(str(self.call.session_id)) == variables
+
+    async def test_other_variables_stay(self, platform: CallPlatform) -> None:
+        await self._write(platform, {"ivr.lookup": "timeout", "ivr.route": "reference"})
+        await self._write(platform, {"ivr.lookup": "found", "ivr.premium": False})
+        assert await self.stored(str(self.call.session_id)) == {
+            "ivr.lookup": "found",
+            "ivr.route": "reference",
+            "ivr.premium": False,
+        }
+
+    async def test_calls_written_at_the_same_time_are_not_mixed_up(
+        self, platform: CallPlatform
+    ) -> None:
+        await asyncio.gather(
+            *(
+                self._write(platform, {f"ivr.{n}": call.call_id}, call)
+                for n in range(10)
+                for call in (self.call, self.other)
+            )
+        )
+        for call in (self.call, self.other):
+            stored = await self.stored(str(call.session_id))
+            assert stored == {f"ivr.{n}": call.call_id for n in range(10)}
+
+    async def test_a_session_that_is_over_says_so(self, platform: CallPlatform) -> None:
+        with pytest.raises(CallEndedError):
+            await self._write(platform, {"ivr.lookup": "found"}, self.ended)
+
+    async def test_a_guess_that_is_wrong_says_so(self, platform: CallPlatform) -> None:
+        session = Session("60000000000000000000000000000009", "guessed")
+        with pytest.raises(SessionNotFoundError):
+            await platform.write(session, {"ivr.lookup": "found"}, within=WITHIN_S)
+
+    async def test_a_silent_platform_costs_no_more_than_the_deadline(
+        self, platform: CallPlatform
+    ) -> None:
+        await self.hang()
+        began = time.monotonic()
+        with pytest.raises(TemporaryError) as caught:
+            await self._write(platform, {"ivr.email": CANARY}, within=TIGHT_S)
+        assert time.monotonic() - began < TIGHT_S + GRACE_S
+        assert CANARY not in str(caught.value)
+
+    async def test_a_silent_platform_does_not_keep_a_call_without_a_session(
+        self, platform: CallPlatform
+    ) -> None:
+        await self.hang()
+        began = time.monotonic()
+        session = await platform.find_session(CallRef(self.call.call_id), within=TIGHT_S)
+        assert session == Session(self.call.call_id, "guessed")
+        assert time.monotonic() - began < TIGHT_S + GRACE_S
+
+    async def test_a_write_that_was_cancelled_leaves_the_driver_working(
+        self, platform: CallPlatform
+    ) -> None:
+        await self.hang()
+        write = asyncio.create_task(self._write(platform, {"ivr.lookup": "timeout"}))
+        await asyncio.sleep(TIGHT_S / 2)
+        write.cancel()
+        await asyncio.wait({write})
+        await self.recover()
+        await self._write(platform, {"ivr.lookup": "found"})
+        assert (await self.stored(str(self.call.session_id)))["ivr.lookup"] == "found"
+
+    async def _write(
+        self,
+        platform: CallPlatform,
+        variables: Mapping[str, Variable],
+        call: CallRef | None = None,
+        *,
+        within: float = WITHIN_S,
+    ) -> None:
+        session = Session(str((call or self.call).session_id), "given")
+        await platform.write(session, variables, within=within)
