@@ -1,0 +1,198 @@
+"""What all levels of tests share: a level by folder, real servers, and no silent skip in CI.
+
+A test says `pytest.skip("why")` where a laptop may lack something; in CI that is a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from uuid import uuid4
+
+import asyncpg
+import pytest
+import redis
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+LEVELS = ("unit", "contract", "integration", "e2e", "chaos")
+TESTS = Path(__file__).parent
+IN_CI = bool(os.environ.get("CI"))
+NEEDS_SPECS = "BROKER_SPECS names no folder with the vendors' API descriptions"
+START_S = 5.0
+
+settings.register_profile("broker", deadline=None, derandomize=IN_CI)
+settings.load_profile("broker")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test module outside of the level folders stops the run."""
+    for item in items:
+        if item.path.is_relative_to(TESTS) and _level(item.path) not in LEVELS:
+            raise pytest.UsageError(f"{item.path}: must lie in tests/ {' | '.join(LEVELS)}")
+
+
+def _level(path: Path) -> str | None:
+    folder, *inner = path.relative_to(TESTS).parts
+    return folder if inner else None
+
+
+_Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
+
+
+def _without_excuse(report: _Report) -> _Report:
+    """In CI a skip is a failure: whatever a test needs has to be there."""
+    if IN_CI and report.skipped and NEEDS_SPECS not in str(report.longrepr):
+        report.outcome = "failed"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return _without_excuse((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return _without_excuse((yield))
+
+
+@pytest.fixture(scope="session")
+def specs() -> Path:
+    """The folder of the vendors' own OpenAPI files, which are not ours to ship."""
+    folder = Path(os.environ.get("BROKER_SPECS") or "/nonexistent")
+    if not folder.is_dir():
+        pytest.skip(NEEDS_SPECS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """A shared Redis: whoever writes there uses `prefix`, and nobody flushes it."""
+    url = os.environ.get("BROKER_TEST_REDIS", "redis://127.0.0.1:6379/0")
+    with redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
+        try:
+            client.ping()
+        except redis.RedisError:
+            pytest.skip("no Redis answers at BROKER_TEST_REDIS")
+    return url
+
+
+@pytest.fixture
+def prefix(redis_url: str) -> Iterator[str]:
+    """A store prefix of this test alone, whose keys are deleted afterwards."""
+    name = f"test-{uuid4().hex}"
+    yield name
+    with redis.Redis.from_url(redis_url) as client:
+        for key in client.scan_iter(match=f"*{name}*", count=1000):
+            client.delete(key)
+
+
+class RedisServer:
+    """A Redis of one test, with an append-only file, that may be killed and started again.
+
+    `start` blocks until it answers: inside a running loop call it with `asyncio.to_thread`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = _free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - our own words
+            [
+                *("redis-server", "--bind", "127.0.0.1", "--port", str(self.port)),
+                *("--dir", str(self._folder), "--logfile", "redis.log", "--save", ""),
+                *("--appendonly", "yes", "--appendfsync", "everysec"),
+            ]
+        )
+        with redis.Redis.from_url(self.url) as client:
+            _wait_for_ping(client)
+
+    def kill(self) -> None:
+        """SIGKILL: what the server had not yet handed to the kernel is lost."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def _wait_for_ping(client: redis.Redis) -> None:
+    until = time.monotonic() + START_S
+    while True:
+        try:
+            client.ping()
+        except redis.RedisError:  # not listening yet, or still loading its file
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def private_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A running Redis that this test may kill."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+    server = RedisServer(tmp_path)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def postgres_dsn() -> Iterator[str]:
+    """A PostgreSQL database whose search path is a schema of this test alone."""
+    dsn = os.environ.get("BROKER_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
+    schema = f"test_{uuid4().hex}"
+    try:
+        _execute(dsn, f"CREATE SCHEMA {schema}")
+    except (OSError, asyncpg.PostgresError):
+        pytest.skip("no PostgreSQL takes us in at BROKER_TEST_POSTGRES")
+    yield f"{dsn}?search_path={schema}"
+    _execute(dsn, f"DROP SCHEMA {schema} CASCADE")
+
+
+def _execute(dsn: str, statement: str) -> None:
+    async def execute() -> None:
+        connection = await asyncpg.connect(dsn, timeout=START_S)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    loop = asyncio.new_event_loop()  # not asyncio.run: it would take the test's own loop away
+    try:
+        loop.run_until_complete(execute())
+    finally:
+        loop.close()
+
+
+@pytest.fixture(scope="session")
+def newman() -> str:
+    """The runner of Postman collections."""
+    local = TESTS.parent / "node_modules" / ".bin"
+    command = shutil.which("newman") or shutil.which("newman", path=local)
+    if command is None:
+        pytest.skip("newman is not installed: npm install --no-save newman@6")
+    return command
