@@ -22,7 +22,9 @@ _NUMBER = re.compile(r"\+?\(?[0-9][0-9 ()./-]{1,40}", re.ASCII)
 _DIGIT = re.compile(r"[0-9]", re.ASCII)
 _COUNTRY_CODE = frozenset("123456789")
 _NOISE = re.compile(r"[\s#*.-]+")
-_KEYPAD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "22233344455566677778889999")
+_KEYPAD = str.maketrans(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", "22233344455566677778889999" * 2
+)
 
 
 def checked_id(value: str, name: str = "call_id") -> str:
@@ -218,7 +220,7 @@ def _parse(text: str, region: str | None) -> Phone | None:
 
 def fold_to_keypad(text: str) -> str:
     """Letters as the digits they sit on (ITU-T E.161: ABC = 2 ... WXYZ = 9)."""
-    return text.upper().translate(_KEYPAD)
+    return text.translate(_KEYPAD)
 
 
 class Alphabet(StrEnum):
