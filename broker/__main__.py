@@ -1,0 +1,70 @@
+"""`broker` and `python -m broker`: picks the command, and turns errors into one clear sentence."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from broker.domain.errors import BrokerError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "demo": "the whole story on this machine: no account, no server, no configuration",
+    "serve": "the service",
+    "sandbox": "a stand-in for the phone platform, a CRM and a mail server",
+    "init": "write a configuration that works at once",
+    "check": "load everything, reach every part, and say what is wrong",
+    "lookup": "what each CRM answers for one number or reference",
+}
+FAILED = 1
+WRONG_USE = 2
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0, 1 for a failure, 2 for a wrong command line or configuration."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        parser = _parser(arguments[0] if arguments else None)
+        args = parser.parse_args(arguments)
+        return int(args.run(args))
+    except ConfigError as error:
+        for fault in error.faults:
+            print(f"broker: {fault}", file=sys.stderr)  # noqa: T201 - a command prints
+        return WRONG_USE
+    except (BrokerError, OSError) as error:
+        print(f"broker: {error}", file=sys.stderr)  # noqa: T201 - a command prints
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as exit_:  # argparse: 0 after --help and --version, 2 for a wrong line
+        return exit_.code if isinstance(exit_.code, int) else FAILED
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    """All commands by name; only the module of the chosen one is imported."""
+    parser = argparse.ArgumentParser(prog="broker", description="Call-session broker")
+    parser.add_argument("--version", action="version", version=f"broker {_version()}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        if name == chosen:
+            import_module(f"broker.cli.{name}").add_parser(commands)
+        else:
+            commands.add_parser(name, help=summary)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return version("call-session-broker")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""What is wrong with a setting, told by key path and problem and never by its value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+
+from broker.settings.later import step_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+_SHOULD = re.compile(r"^(Input|String|Value) should")
+_PLAIN = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "dict_type": "must be a table",
+    "mapping_type": "must be a table",
+    "model_type": "must be a table",
+    "float_parsing": "must be a number",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "string_type": "must be a text",
+    "missing": "is missing",
+    "path_not_directory": "must be a directory that exists",
+    "path_not_file": "must be a file that exists",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing the operator has to change."""
+
+    path: tuple[str, ...]
+    problem: str
+
+    def under(self, *parents: str) -> Fault:
+        return Fault((*parents, *self.path), self.problem)
+
+    def __str__(self) -> str:
+        return f"{'.'.join(self.path)}: {self.problem}"
+
+
+def told(error: ValidationError, model: Any, data: Any, parents: Sequence[str] = ()) -> list[Fault]:
+    """The faults that pydantic found in `data`, the table at `parents`."""
+    return [_told(detail, model, data, parents) for detail in error.errors(include_url=False)]
+
+
+def _told(detail: ErrorDetails, model: Any, data: Any, parents: Sequence[str]) -> Fault:
+    kind = detail["type"]
+    path = _keys(detail["loc"], data, missing=kind == "missing")
+    whole = (*parents, *path)
+    if kind == "extra_forbidden":
+        return Fault(whole, unknown(whole, names_at(model, path[:-1])))
+    if kind == "union_tag_invalid":
+        context = detail["ctx"]
+        return Fault((*whole, context["discriminator"].strip("'")), _one_of(context))
+    if kind == "union_tag_not_found":
+        return Fault((*whole, detail["ctx"]["discriminator"].strip("'")), _PLAIN["missing"])
+    return Fault(whole, _PLAIN.get(kind) or _without_input(detail))
+
+
+def unknown(path: Sequence[str], names: frozenset[str]) -> str:
+    """What to say of a key that does not exist, among the `names` that do."""
+    if (step := step_of(path)) is not None:
+        return f"is not available yet; it comes with the step {step!r}"
+    near = get_close_matches(path[-1], sorted(names), 1, cutoff=0.5)
+    if near:
+        return f"unknown key; did you mean {near[0]}?"
+    return f"unknown key; known here: {', '.join(sorted(names)) or 'none'}"
+
+
+def _one_of(context: Mapping[str, Any]) -> str:
+    return f"must be one of {context['expected_tags']}"
+
+
+def _without_input(detail: ErrorDetails) -> str:
+    """Pydantic's or a validator's text, unless it repeats what was given."""
+    text = _SHOULD.sub("must", detail["msg"].removeprefix("Value error, "))
+    given = detail["input"]
+    repeats = isinstance(given, str | int | float) and len(str(given)) > 1 and str(given) in text
+    return "is not valid" if repeats else text[:1].lower() + text[1:]
+
+
+def _keys(loc: Sequence[int | str], data: Any, *, missing: bool) -> tuple[str, ...]:
+    """`loc` without what pydantic adds to it, such as the names of a union's members."""
+    parts = [part for part in loc if part != "[key]"]
+    keys: list[str] = []
+    for place, part in enumerate(parts):
+        rest = parts[place + 1 :]
+        if _is_key(part, data) and not _is_tag(part, rest, data, missing=missing):
+            data = data[part]
+            keys.append(str(part))
+        elif missing and not rest:
+            keys.append(str(part))
+    return tuple(keys)
+
+
+def _is_key(part: int | str, data: Any) -> bool:
+    return isinstance(part, int) if isinstance(data, list) else _has(data, part)
+
+
+def _has(data: Any, part: int | str) -> bool:
+    return isinstance(data, Mapping) and part in data
+
+
+def _is_tag(part: int | str, rest: Sequence[int | str], data: Any, *, missing: bool) -> bool:
+    """Whether `part` is a union member's name although the table has a key of that name too."""
+    if not rest or isinstance(data[part], Mapping | list):
+        return False
+    return _has(data, rest[0]) or (missing and len(rest) == 1)
+
+
+def names_at(annotation: Any, path: Sequence[str]) -> frozenset[str]:
+    """The keys that exist in the table at `path` below something of this type."""
+    if get_origin(annotation) in (Mapping, dict) and path:
+        return names_at(get_args(annotation)[1], path[1:])
+    names: set[str] = set()
+    for model in _models(annotation):
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        if not path:
+            names |= fields.keys()
+        elif path[0] in fields:
+            names |= names_at(fields[path[0]].annotation, path[1:])
+    return frozenset(names)
+
+
+def secrets_of(annotation: Any) -> frozenset[str]:
+    """The names of all secret fields anywhere below: those with the forms `_env` and `_file`."""
+    found: set[str] = set()
+    for model in _all_models(annotation, set()):
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        found |= {name for name, field in fields.items() if _is_secret(field.annotation)}
+    return frozenset(found)
+
+
+def _is_secret(annotation: Any) -> bool:
+    if get_origin(annotation) in (Mapping, dict):
+        return False
+    return annotation is SecretStr or any(_is_secret(part) for part in get_args(annotation))
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that a value of this type may be itself."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) not in (Mapping, dict, list, tuple):
+        for part in get_args(annotation):
+            yield from _models(part)
+
+
+def _all_models(annotation: Any, seen: set[type[BaseModel]]) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if annotation not in seen:
+            seen.add(annotation)
+            for field in annotation.model_fields.values():
+                _all_models(field.annotation, seen)
+    else:
+        for part in get_args(annotation):
+            _all_models(part, seen)
+    return seen

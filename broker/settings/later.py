@@ -1,0 +1,38 @@
+"""Keys that have a name already but do nothing yet, and the step that brings them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LATER = {
+    "server.max_connections": "load protection",
+    "server.receive_timeout_s": "load protection",
+    "server.clients.*.hmac_secret": "signed requests",
+    "store.profile": "durable profile",
+    "lookup.learn_phone": "learned numbers",
+    "crm.*.max_concurrency": "CRM protection",
+    "crm.*.rate_per_s": "CRM protection",
+    "crm.*.cache": "CRM protection",
+    "crm.*.shadow": "shadow adapters",
+    "outbound": "outbound address rules",
+    "tracking.channel": "message channels",
+    "channels": "message channels",
+    "deflection": "deflection",
+    "twilio_voice": "TwiML flow",
+    "dead_letters": "dead letters",
+}
+"""Key path (`*` is any name) -> the step that brings it; docs/settings.md shows this table."""
+
+
+def step_of(path: Sequence[str]) -> str | None:
+    """The step that brings the key at `path`, or None if no step does."""
+    return next((step for key, step in LATER.items() if _covers(key.split("."), path)), None)
+
+
+def _covers(key: Sequence[str], path: Sequence[str]) -> bool:
+    return len(path) >= len(key) and all(
+        part in ("*", name) for part, name in zip(key, path, strict=False)
+    )

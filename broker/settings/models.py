@@ -1,0 +1,200 @@
+"""The sections of the configuration file, and what the domain gets of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003 - pydantic evaluates it
+from typing import Literal
+
+from pydantic import DirectoryPath, Field, InstanceOf, SecretStr
+
+from broker.domain.call import Alphabet, Numbering, ReferenceFormat
+from broker.domain.customer import Folding
+from broker.domain.messages import Sender, Tracking, When
+from broker.domain.progress import Policy
+from broker.domain.references import ReferenceLimits
+from broker.domain.routing import Routing
+from broker.domain.variables import Variables
+from broker.ports import Options  # noqa: TC001 - pydantic evaluates it
+from broker.settings.values import (
+    Count,
+    DialPrefix,
+    FieldName,
+    Key,
+    LinkTemplate,
+    Name,
+    Port,
+    Region,
+    Seconds,
+    Section,
+    StoreAddress,
+    Switch,
+    WebAddress,
+    Whole,
+)
+
+Scope = Literal["calls", "deflect", "read", "admin"]
+InboundField = Literal[
+    "call_id",
+    "session_id",
+    "from",
+    "to",
+    "parent_id",
+    "direction",
+    "agent_id",
+    "anonymous",
+    "reference",
+    "disposition",
+]
+"""Our names for what an automation sends; `[inbound] fields` says what the IVR calls them."""
+
+
+class Client(Section):
+    """`[server.clients.<name>]`: who may ask, and for what."""
+
+    key: Key
+    scopes: tuple[Scope, ...] = ("calls", "deflect", "read", "admin")
+    allow_query: bool = False
+
+
+class Server(Section):
+    host: str = Field("127.0.0.1", min_length=1)
+    port: Port = 8080
+    public_url: WebAddress | None = None
+    drain_delay_s: Seconds = 2.0
+    shutdown_grace_s: Seconds = 20.0
+    max_wait_ms: Count = 7000
+    max_body_bytes: Count = 65536
+    clients: Mapping[Name, Client] = {}
+
+
+class Inbound(Section):
+    fields: Mapping[InboundField, FieldName] = {}
+
+
+class Store(Section):
+    url: StoreAddress = SecretStr("memory://")
+    allow_memory: bool = False
+    prefix: str = Field("ivr", pattern=r"^[A-Za-z0-9_-]{1,32}$")
+    lease_ms: Count = 1500
+    call_idle_s: Count = 1800
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether nothing outlives the process."""
+        return self.url.get_secret_value() == "memory://"
+
+
+class PlatformSettings(Section):
+    """`[platform]`. What is not named here belongs to the driver: `options`."""
+
+    driver: str = "babelforce"
+    deadline_ms: Count = 3500
+    options: InstanceOf[Options]
+
+
+class LookupSettings(Section):
+    deadline_ms: Count = 1500
+    late_ms: Count = 5000
+    late: Literal["write", "drop"] = "write"
+    useful_s: Count = 60
+    default_region: Region | None = None
+    regions: Mapping[DialPrefix, Region] = {}
+    bare_numbers: Literal["international", "national"] = "international"
+    conflict: Literal["ambiguous", "priority"] = "ambiguous"
+    same_person_key: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+
+    def numbering(self) -> Numbering:
+        return Numbering(self.default_region, dict(self.regions), self.bare_numbers)
+
+    def folding(self) -> Folding:
+        return Folding(self.conflict, self.same_person_key)
+
+
+class Crm(Section):
+    """`[crm.<name>]`: one system of record. `options` are the adapter's own."""
+
+    adapter: str
+    priority: Whole = 100
+    timeout_ms: Count | None = None
+    """None = `lookup.late_ms`; see `Settings.timeout_ms`."""
+    options: InstanceOf[Options]
+
+
+class ReferenceSettings(Section):
+    enabled: bool = True
+    length: Count = Field(7, le=64)
+    alphabet: Alphabet = Alphabet.DIGITS
+    tries_per_call: Count = 3
+    failures_per_caller_per_day: Count = 5
+    failures_per_called_per_10min: Count = 200
+
+    def format(self) -> ReferenceFormat:
+        return ReferenceFormat(self.length, self.alphabet)
+
+    def routing(self) -> Routing:
+        return Routing(self.enabled, self.tries_per_call)
+
+    def limits(self) -> ReferenceLimits:
+        return ReferenceLimits(self.failures_per_caller_per_day, self.failures_per_called_per_10min)
+
+
+class Templates(Section):
+    dir: DirectoryPath | None = None
+
+
+class TrackingEmail(Section):
+    """`[tracking.email]`."""
+
+    when: When = When.AUTO
+    sent_by: Sender = Sender.BROKER
+
+
+class TrackingSettings(Section):
+    url_template: LinkTemplate | None = None
+    link: Literal["wrapped", "direct"] = "wrapped"
+    expires_days: Count = Field(7, le=365)
+    email: TrackingEmail = TrackingEmail()
+
+    def rules(self) -> Tracking:
+        return Tracking(self.url_template, self.email.when, self.email.sent_by)
+
+
+class Privacy(Section):
+    retention_h: Count = 24
+    log_numbers: Literal["masked", "hashed"] = "masked"
+    hash_key: Key | None = None
+
+
+class Settings(Section):
+    """Everything, valid. Build it with `load` or `from_mapping`, which know the plug-ins."""
+
+    server: Server
+    inbound: Inbound
+    store: Store
+    platform: PlatformSettings
+    lookup: LookupSettings
+    crm: Mapping[Name, Crm]
+    reference: ReferenceSettings
+    variables: Mapping[str, Switch]
+    templates: Templates
+    tracking: TrackingSettings
+    smtp: InstanceOf[Options] | None
+    """The options of the channel `email`."""
+    privacy: Privacy
+    warnings: tuple[str, ...] = ()
+    """What was decided for the operator; `serve` and `check` say it."""
+
+    def policy(self) -> Policy:
+        return Policy(
+            routing=self.reference.routing(),
+            folding=self.lookup.folding(),
+            tracking=self.tracking.rules(),
+            idle_s=float(self.store.call_idle_s),
+        )
+
+    def session_variables(self) -> Variables:
+        return Variables.configured(self.variables)
+
+    def timeout_ms(self, crm: Crm) -> int:
+        """How long this CRM may take for one lookup."""
+        return crm.timeout_ms or self.lookup.late_ms

@@ -1,0 +1,134 @@
+"""Where settings come from: the file, `BROKER_*` variables over it, and secrets kept elsewhere."""
+
+from __future__ import annotations
+
+import copy
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from broker.domain.errors import ConfigError
+from broker.settings.faults import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+DEFAULT_FILE = Path("broker.toml")
+PREFIX = "BROKER_"
+NAMES_THE_FILE = "BROKER_CONFIG"
+_OTHER = re.compile(r"[^A-Z0-9]")
+_KUBERNETES = re.compile(r"BROKER_(SERVICE_(HOST|PORT.*)|PORT(_.*)?)")
+
+
+def choose(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """`path`, else what BROKER_CONFIG names, else ./broker.toml; None if that does not exist."""
+    if path is not None:
+        return path
+    if named := environ.get(NAMES_THE_FILE):
+        return Path(named)
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def read(path: Path | None) -> dict[str, Any]:
+    """The file's tables; ConfigError if it cannot be read or is no TOML."""
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"the configuration file cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError("the configuration file is not UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        where = re.search(r"\(at .*\)$", str(error))
+        position = f" {where.group()}" if where else ""
+        raise ConfigError(f"the configuration file is no valid TOML{position}") from error
+
+
+class Overlay:
+    """The file's tables with the environment laid over them."""
+
+    def __init__(self, tables: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+        self.tables: dict[str, Any] = copy.deepcopy(dict(tables))
+        self.variables: dict[tuple[str, ...], str] = {}
+        """Key path -> the variable that set it."""
+        self.faults: list[Fault] = []
+        for name in sorted(environ):
+            if name.startswith(PREFIX) and name != NAMES_THE_FILE:
+                self._lay(name, environ[name])
+
+    def _lay(self, name: str, value: str) -> None:
+        segments = name.removeprefix(PREFIX).split("__")
+        if len(segments) < 2 or not all(segments):  # noqa: PLR2004 - a section and a key
+            self.faults.append(Fault((name,), _not_a_setting(name)))
+            return
+        path: list[str] = []
+        table = self.tables
+        for segment in segments[:-1]:
+            path.append(_key(table, segment))
+            table = table.setdefault(path[-1], {})
+            if not isinstance(table, dict):
+                self.faults.append(Fault((name,), f"{'.'.join(path)} is no table"))
+                return
+        path.append(_key(table, segments[-1]))
+        table[path[-1]] = value
+        self.variables[tuple(path)] = name
+
+
+def _not_a_setting(name: str) -> str:
+    hint = ""
+    if _KUBERNETES.fullmatch(name):
+        hint = " (Kubernetes sets it for a Service called broker: switch enableServiceLinks off)"
+    return f"unknown variable; settings are called BROKER_<SECTION>__<KEY>{hint}"
+
+
+def _key(table: Mapping[str, Any], segment: str) -> str:
+    """The key of `table` that a variable's segment means: `MY_SHOP` is `my-shop` if that exists."""
+    fitting = [key for key in table if _OTHER.sub("_", key.upper()) == segment]
+    exact = segment.lower()
+    return fitting[0] if fitting and exact not in fitting else exact
+
+
+def resolve_secrets(
+    table: dict[str, Any],
+    secrets: frozenset[str],
+    environ: Mapping[str, str],
+    path: Sequence[str] = (),
+) -> list[Fault]:
+    """Replace `<secret>_env` and `<secret>_file` by what they point to, in place and all depths.
+
+    Only names in `secrets` have these forms. What is wrong comes back.
+    """
+    faults: list[Fault] = []
+    for key, value in list(table.items()):
+        if isinstance(value, dict):
+            faults += resolve_secrets(value, secrets, environ, (*path, key))
+    for name in sorted(secrets):
+        forms = [form for form in (name, f"{name}_env", f"{name}_file") if _plain(table, form)]
+        if len(forms) > 1:
+            faults.append(Fault((*path, name), f"is given twice: {' and '.join(forms)}"))
+        for form in forms:
+            if form != name:
+                fetched = _fetch(form, form.removeprefix(name), table.pop(form), environ)
+                if isinstance(fetched, Fault):
+                    faults.append(fetched.under(*path, name))
+                table.setdefault(name, fetched if isinstance(fetched, str) else "")
+    return faults
+
+
+def _plain(table: Mapping[str, Any], key: str) -> bool:
+    return key in table and not isinstance(table[key], dict)
+
+
+def _fetch(form: str, kind: str, pointer: object, environ: Mapping[str, str]) -> str | Fault:
+    """The secret that `form` points to; a fault's path is for the caller to say."""
+    if not isinstance(pointer, str) or not pointer:
+        return Fault((), f"{form} must be a text")
+    if kind == "_env":
+        return environ.get(pointer) or Fault((), f"{form} names a variable that is not set")
+    try:
+        text = Path(pointer).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return Fault((), f"{form} names a file that cannot be read")
+    return text or Fault((), f"{form} names a file that is empty")

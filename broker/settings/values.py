@@ -1,0 +1,91 @@
+"""Kinds of values that settings hold. An error text names the problem, never the value."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from phonenumbers import SUPPORTED_REGIONS
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+_NAME = r"^[A-Za-z0-9]+([_-][A-Za-z0-9]+)*$"
+_ADDRESS = re.compile(r"https?://[^\s]+", re.ASCII)
+SHORTEST_KEY = 16
+"""Characters. A shorter key can be guessed."""
+
+
+class Section(BaseModel):
+    """Base of every table of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004 - pydantic collects ValueErrors only
+    return value
+
+
+def _switch(value: object) -> object:
+    """A text or a boolean; `true` and `false` are booleans also where everything is text."""
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value, value)
+    if not isinstance(value, bool):
+        raise ValueError("must be true, false or a text")  # noqa: TRY004 - see above
+    return value
+
+
+def _region(value: str) -> str:
+    if value not in SUPPORTED_REGIONS:
+        raise ValueError("must be a region in capital letters, like DE (ISO 3166)")
+    return value
+
+
+def _web_address(value: str) -> str:
+    if _ADDRESS.fullmatch(value) is None or not urlsplit(value).hostname:
+        raise ValueError("must be an address with http:// or https://")
+    if urlsplit(value).query or urlsplit(value).fragment:
+        raise ValueError("must have neither ? nor #")
+    return value.rstrip("/")
+
+
+def _link_template(value: str) -> str:
+    bare = value.replace("{track_id}", "")
+    if _ADDRESS.fullmatch(value) is None or "{track_id}" not in value or "{" in bare or "}" in bare:
+        raise ValueError("must be an address with {track_id} and no other placeholder")
+    if "{" in urlsplit(value).netloc:
+        raise ValueError("must not have {track_id} in the host")
+    return value
+
+
+def _store_address(value: SecretStr) -> SecretStr:
+    scheme, found, rest = value.get_secret_value().partition("://")
+    if not found or scheme not in {"memory", "redis", "rediss", "unix"}:
+        raise ValueError("must begin with memory://, redis://, rediss:// or unix://")
+    if (scheme == "memory") is bool(rest):
+        raise ValueError("must be memory:// alone, or name the Redis server")
+    return value
+
+
+def _long_enough(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < SHORTEST_KEY:
+        raise ValueError(f"must have at least {SHORTEST_KEY} characters")
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_no_boolean), Field(gt=0)]
+Whole = Annotated[int, BeforeValidator(_no_boolean)]
+Port = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=65535)]
+Seconds = Annotated[float, BeforeValidator(_no_boolean), Field(ge=0, allow_inf_nan=False)]
+Key = Annotated[SecretStr, AfterValidator(_long_enough)]
+StoreAddress = Annotated[SecretStr, AfterValidator(_store_address)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+LinkTemplate = Annotated[str, AfterValidator(_link_template)]
+Region = Annotated[str, AfterValidator(_region)]
+Switch = Annotated[bool | str, BeforeValidator(_switch)]
+Name = Annotated[str, Field(pattern=_NAME, max_length=64)]
+"""Of a part or a client: `[crm.<name>]`. No `__`, which separates the parts of a variable."""
+DialPrefix = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{0,14}$")]
+FieldName = Annotated[str, Field(min_length=1, max_length=200)]
+"""A key of the automation's body, or a dotted path to one."""

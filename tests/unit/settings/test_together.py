@@ -1,0 +1,139 @@
+"""Settings that are fine alone and do not go together."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from broker.settings import from_mapping
+
+if TYPE_CHECKING:
+    from tests.unit.settings.conftest import FaultsOf, Tables
+
+KEY, OTHER_KEY = "k" * 16, "o" * 16
+CLIENT = {"clients": {"ivr": {"key": KEY}}}
+TRACK = "https://shop.example/{track_id}"
+HERE = "tests.unit.settings.conftest"
+
+
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"crm": {}}, "crm: there is no"),
+        ({"lookup": {"late_ms": 1000}}, "lookup.late_ms: is shorter"),
+        ({"lookup": {"useful_s": 4}}, "lookup.useful_s: is shorter"),
+        ({"lookup": {"deadline_ms": 3500}}, "platform.deadline_ms: must be longer"),
+        ({"privacy": {"log_numbers": "hashed"}}, "privacy.hash_key: is missing"),
+        ({"store": {"call_idle_s": 90_000}}, "store.call_idle_s: is longer"),
+        ({"tracking": {"url_template": TRACK, "link": "direct"}}, "smtp: is missing"),
+        (
+            {"tracking": {"url_template": TRACK, "email": {"when": "never"}}},
+            "server.public_url: is missing",
+        ),
+        ({"server": {"host": "192.0.2.1"} | CLIENT}, "store.url: memory:// loses every call"),
+        ({"reference": {"alphabet": "keypad"}}, "crm.shop.adapter: cannot find"),
+    ],
+)
+def test_what_does_not_go_together_stops_the_start(
+    sections: dict[str, Any], told: str, faults_of: FaultsOf
+) -> None:
+    [fault] = faults_of(**sections)
+    assert fault.startswith(told)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"tracking": {"url_template": TRACK, "link": "direct", "email": {"sent_by": "platform"}}},
+        {"server": {"host": "192.0.2.1"} | CLIENT, "store": {"allow_memory": True}},
+        {"server": {"host": "192.0.2.1"} | CLIENT, "store": {"url": "redis://store"}},
+        {"server": {"host": "::1"} | CLIENT},
+        {"reference": {"alphabet": "keypad", "enabled": False}},
+        {"reference": {"alphabet": "keypad"}, "crm": {"a": {"adapter": f"{HERE}:FoldingAdapter"}}},
+        {"platform": {"driver": f"{HERE}:AnsweringPlatform", "deadline_ms": 10}},
+    ],
+)
+def test_what_goes_together_starts(sections: dict[str, Any], faults_of: FaultsOf) -> None:
+    assert faults_of(**sections) == []
+
+
+def test_memory_needs_the_embedded_store(
+    faults_of: FaultsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fakeredis", None)  # what Python sees if it is not installed
+    assert faults_of() == ['store.url: memory:// needs the extra "embedded" to be installed']
+    assert faults_of(store={"url": "redis://store"}) == []
+
+
+def test_two_clients_never_share_a_key(faults_of: FaultsOf) -> None:
+    clients = {"ivr": {"key": KEY}, "other": {"key": OTHER_KEY}, "second": {"key": KEY}}
+    assert faults_of(server={"clients": clients}) == [
+        "server.clients.second.key: is also the key of the client ivr"
+    ]
+
+
+def test_without_a_client_the_service_listens_on_loopback_and_says_so(tables: Tables) -> None:
+    exposed = from_mapping(tables(server={"host": "192.0.2.1"}), {})
+    assert exposed.server.host == "127.0.0.1"
+    assert "listening on loopback only" in exposed.warnings[0]
+    local = from_mapping(tables(server={"host": "localhost"}), {})
+    assert (local.server.host, local.warnings) == ("localhost", ())
+
+
+@pytest.mark.parametrize(
+    ("variables", "faults"),
+    [
+        ({"name": True, "extra": {"tier": "ivr.tier"}, "premium": False}, []),
+        ({"extra.tier": True, "email": "app_email"}, []),
+        ({"emial": True}, ["variables.emial: unknown key; did you mean email?"]),
+        (
+            {"name": "ivr name"},
+            ["variables.name: must be a session variable: A-Z a-z 0-9 _ . - (at most 64)"],
+        ),
+        ({"name": "ivr.email"}, ["variables.name: has the same session variable as email"]),
+        ({"name": "ivr.email", "email": False}, []),
+        (
+            {"extra.name": True, "name": True},
+            ["variables.name: has the same session variable as extra.name"],
+        ),
+    ],
+)
+def test_a_session_variable_has_one_known_source(
+    variables: dict[str, Any], faults: list[str], faults_of: FaultsOf
+) -> None:
+    assert faults_of(variables=variables) == faults
+
+
+def test_the_domain_gets_what_the_operator_decided(tables: Tables) -> None:
+    settings = from_mapping(
+        tables(
+            lookup={
+                "default_region": "DE",
+                "regions": {"+44": "GB"},
+                "bare_numbers": "national",
+                "conflict": "priority",
+                "same_person_key": "extra.id",
+            },
+            reference={"enabled": False, "length": 5, "alphabet": "alnum", "tries_per_call": 2},
+            tracking={"url_template": TRACK, "link": "direct", "email": {"sent_by": "platform"}},
+            variables={"extra": {"tier": True}, "track_id": False},
+            store={"call_idle_s": 60},
+        ),
+        {},
+    )
+    policy = settings.policy()
+    assert (policy.folding.conflict, policy.folding.same_person_key) == ("priority", "extra.id")
+    assert (policy.routing.reference_enabled, policy.routing.tries_per_call) == (False, 2)
+    assert (policy.tracking.refusal, policy.idle_s) == ("sent_by_platform", 60.0)
+    numbering = settings.lookup.numbering()
+    assert (numbering.default_region, numbering.regions, numbering.bare) == (
+        "DE",
+        {"+44": "GB"},
+        "national",
+    )
+    assert settings.reference.format().parse("AB12C") is not None
+    names = settings.session_variables().names
+    assert names["extra.tier"] == "ivr.tier"
+    assert "track_id" not in names
