@@ -79,6 +79,8 @@ def _imported(module: str, attribute: str) -> object:
         raise ConfigError(f"the plug-in needs the module {missing}, which is missing") from error
     except AttributeError as error:
         raise ConfigError(f"the module {module} has no {attribute}") from error
+    except Exception as error:
+        raise ConfigError(f"the plug-in cannot be imported ({type(error).__name__})") from error
 
 
 def _checked(found: object, port: type[object]) -> type[object]:

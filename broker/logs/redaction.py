@@ -27,7 +27,7 @@ class Rule(StrEnum):
 
 
 _NUMBERS = """
-    ani called caller digits dnis e164 from from_ national number numbers phone phones recipient to
+    ani called caller digits dnis e164 from national number numbers phone phones recipient to
 """
 _NEVER = """
     address addresses authorization body cookie credentials customer customers data digest dtmf
@@ -41,12 +41,13 @@ TABLE: Mapping[str, Rule] = {
     **dict.fromkeys(("dsn", "uri", "url"), Rule.HOST),
     **dict.fromkeys(("call", "call_id", "host", "version"), Rule.PLAIN),
 }
-"""A key, or the last word of a longer one (`customer_email`) -> how its value is shown."""
+"""A key, or the last words of a longer one (`customer_email`) -> how its value is shown."""
 
 _OURS = ("timestamp", "level", "logger", "exception")
 _EVENT_LENGTH = 200
 _EMAIL = re.compile(r"[^\s@<>\"'=:,;()]+@[A-Za-z0-9.-]+")
-_NUMBER = re.compile(r"(?<![A-Za-z0-9])\+?\(?[0-9](?:[ ()./-]{0,3}[0-9]){6,18}(?![A-Za-z0-9])")
+_DIGITS = r"[0-9](?:[ ()./-]{0,3}[0-9]){6,18}"
+_NUMBER = re.compile(rf"\+\(?{_DIGITS}|(?<![A-Za-z0-9])\(?{_DIGITS}(?![A-Za-z0-9])")
 _NO_NUMBER = re.compile(r"\d{1,3}(\.\d{1,3}){3}|\d{4}-\d{2}-\d{2}", re.ASCII)
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?:[^/?#\s]*@)?(?P<host>[^/?#\s]*)")
 
@@ -94,7 +95,9 @@ class Redaction:
 
 
 def _rule_of(key: str) -> Rule | None:
-    return TABLE.get(key) or TABLE.get(key.rpartition("_")[2])
+    words = key.strip("_").split("_")
+    endings = ("_".join(words[start:]) for start in range(len(words)))
+    return next((TABLE[ending] for ending in endings if ending in TABLE), None)
 
 
 def event_text(text: object) -> str:
