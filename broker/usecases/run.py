@@ -138,8 +138,10 @@ class Run:
 
     def summary(self) -> Mapping[str, Variable]:
         """Per CRM how it answered, for the log."""
-        answers = self._asking.answers if self._asking is not None else []
-        return {answer.crm: f"{answer.state} {answer.ms}ms" for answer in answers}
+        if self._asking is None:
+            return {}
+        told = {answer.crm: f"{answer.state} {answer.ms}ms" for answer in self._asking.answers}
+        return {crm.name: told.get(crm.name, "late") for crm in self._lookup.crms}
 
     async def close(self) -> None:
         """Leave nothing running."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _DEPTH, _KEYS, _CALL_DATA = 16, 200, 50
 Model = TypeVar("Model", bound=BaseModel)
+_FORM = "application/x-www-form-urlencoded"
 _PLACEHOLDER = re.compile(r"\{.*\}", re.DOTALL)
 
 
@@ -102,7 +103,8 @@ async def read_body(
     raw = await request.read()
     if not raw.strip() and query:
         content: dict[str, Any] = {k: v for k, v in request.query.items() if k != "key"}
-    elif request.content_type == "application/x-www-form-urlencoded":
+    elif request.content_type == _FORM and not raw.lstrip().startswith(b"{"):
+        # curl and some IVRs call every body a form, so JSON is told by its brace.
         content = _form(raw)
     else:
         content = _json(raw)

@@ -1,0 +1,93 @@
+"""`broker serve`: the service, from its first log line to a drained end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+from aiohttp import web
+
+from broker.app import running_broker
+from broker.cli.common import add_config
+from broker.cli.loop import run_loop
+from broker.logs import configure
+from broker.settings import load
+
+if TYPE_CHECKING:
+    import argparse
+
+    from broker.app import Broker
+    from broker.settings import Settings
+
+log = structlog.get_logger("broker.serve")
+_GC_THRESHOLD = 50_000
+"""Records are trees, not cycles: the default of 700 costs 5 % of a call (docs/performance.md)."""
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve until `stop`: then readiness off, accept a little longer, finish, hand over."""
+    async with running_broker(settings) as broker:
+        for warning in settings.warnings:
+            log.warning("settings", detail=warning)
+        runner = web.AppRunner(broker.service, access_log=None, handle_signals=False)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, settings.server.host, settings.server.port).start()
+            _say_started(broker, runner)
+            await stop.wait()
+            broker.health.draining = True
+            log.info("draining", accepting_s=settings.server.drain_delay_s)
+            await asyncio.sleep(settings.server.drain_delay_s)
+            await broker.worker.drain(settings.server.shutdown_grace_s)
+        finally:
+            await runner.cleanup()
+    log.info("stopped")
+
+
+def _say_started(broker: Broker, runner: web.AppRunner) -> None:
+    settings = broker.parts.settings
+    host, port = runner.addresses[0][:2]
+    log.info(
+        "serving",
+        host=host,
+        port=port,
+        profile=broker.health.profile,
+        platform=settings.platform.driver,
+        crms=sorted(settings.crm),
+        channels=sorted(broker.parts.channels),
+        clients=len(settings.server.clients),
+    )
+
+
+async def until_signalled(settings: Settings) -> None:
+    """`serve` until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(settings, stop)
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="the service",
+        description="Serves calls until SIGTERM; then drains and hands over what is not finished.",
+    )
+    add_config(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    settings = load(args.config, os.environ)
+    key = settings.privacy.hash_key
+    hashed = settings.privacy.log_numbers == "hashed" and key is not None
+    configure(sys.stdout.buffer, hash_key=key.get_secret_value() if hashed and key else None)
+    gc.set_threshold(_GC_THRESHOLD)
+    run_loop(until_signalled(settings))
+    return 0
