@@ -136,7 +136,8 @@ class Deliver:
     ) -> None:
         lease = None if isinstance(holder, str) else holder
         call_id = holder if isinstance(holder, str) else holder.call_id
-        note = {"at": self.clock.time(), "event": "message", "reason": reason}
+        event = "message_sent" if reason is None else "message_not_sent"
+        note = {"at": self.clock.time(), "event": event, "reason": reason}
         record = await self.book.save(call_id, change, lease, [note])
         for now in record.messages:
             if message is None or now.purpose == message.purpose:

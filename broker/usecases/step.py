@@ -87,25 +87,25 @@ class StepJob:
     async def _look_up_and_write(self, run: Run) -> None:
         step = run.step
         if step.lookup is None:
-            result = await self._first_result(run)
-            await self._conclude(run, Finding(result, run.age_ms()))
+            await self._conclude(run, await self._first_finding(run))
         elif step.written is None:
             await self._write_under_lock(run)
         if not run.step.done and run.step.lookup is LookupState.TIMEOUT:
             await self._listen(run)
 
-    async def _first_result(self, run: Run) -> LookupResult:
+    async def _first_finding(self, run: Run) -> Finding:
         """What is known at the deadline; a reference's result not before its pace allows."""
         step, deadline = run.step, self.deadlines.lookup_s
         if step.preset is not None:
             result = LookupResult(step.preset, reason=step.reason)
         else:
             result = await run.asking.until(deadline - run.age())
+        finding = Finding(result, run.age_ms())
         if step.is_reference and result.state is not LookupState.TIMEOUT:
             asked = step.preset is None
             hold = self.pace.hold(run.age(), asked=asked, deadline_s=deadline)
             await self.clock.sleep(hold)
-        return result
+        return finding
 
     async def _listen(self, run: Run) -> None:
         """After the deadline: a hit that comes late is written like a timely one."""
