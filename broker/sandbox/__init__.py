@@ -1,0 +1,1 @@
+"""A stateful stand-in of everything around the broker: phone platform, CRM, mail, order page."""

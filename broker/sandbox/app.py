@@ -1,0 +1,46 @@
+"""One aiohttp application with all HTTP parts of the sandbox; `server` adds the mail server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from broker.sandbox.control import Control, problems
+from broker.sandbox.crm import Crm
+from broker.sandbox.misbehave import misbehaving
+from broker.sandbox.oauth import OAuth
+from broker.sandbox.personas import Fixture
+from broker.sandbox.platform import Platform
+from broker.sandbox.platform_more import PlatformMore
+from broker.sandbox.platform_wire import guarded
+from broker.sandbox.state import SandboxState
+from broker.sandbox.tracking import OrderPages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aiohttp.typedefs import Middleware
+
+STATE = web.AppKey("STATE", SandboxState)
+
+
+def build_sandbox(fixture: Fixture | None = None) -> web.Application:
+    """A sandbox with a memory of its own, which is `application[STATE]`."""
+    state = SandboxState(fixture or Fixture())
+    platform, crm = misbehaving(state.faults, "platform"), misbehaving(state.faults, "crm")
+    api = [*Platform(state).routes(), *PlatformMore(state).routes()]
+    app = web.Application()
+    app[STATE] = state
+    app.add_subapp("/oauth", _part(OAuth(state).routes(), platform))
+    app.add_subapp("/api/v2", _part(api, platform, guarded(state)))
+    app.add_subapp("/crm", _part(Crm(state.fixture).routes(), crm))
+    app.add_subapp("/_sandbox", _part(Control(state).routes(), problems))
+    app.add_routes(OrderPages(state.fixture).routes())
+    return app
+
+
+def _part(routes: Iterable[web.RouteDef], *middlewares: Middleware) -> web.Application:
+    part = web.Application(middlewares=middlewares)
+    part.add_routes(routes)
+    return part
