@@ -1,0 +1,105 @@
+"""`broker check`: load everything, reach every part, and say what to do about what fails."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from broker.app import open_parts
+from broker.cli.common import add_config, read_settings
+from broker.cli.loop import run_loop
+from broker.cli.table import table
+from broker.domain.errors import BrokerError
+from broker.logs import configure
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Awaitable
+
+    from broker.app import Parts
+    from broker.ports import Ledger
+    from broker.settings import Settings
+
+WITHIN_S = 10.0
+"""A part that has not answered by then would not help during a call either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of reaching one part."""
+
+    part: str
+    works: bool
+    ms: int
+    advice: str
+
+    @property
+    def row(self) -> tuple[str, str, int, str]:
+        return self.part, "ok" if self.works else "FAILED", self.ms, self.advice
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="load everything, reach every part, and say what is wrong",
+        description="Loads the configuration and reaches the store, the platform, every CRM and "
+        "every channel. Exits with 1 if one of them fails.",
+    )
+    add_config(parser)
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="also create a session of its own on the platform, write to it and read it back",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    configure(sys.stderr.buffer)
+    findings = run_loop(check(read_settings(args), live=args.live))
+    print(table([("part", "state", "ms", "advice"), *(finding.row for finding in findings)]))
+    return 0 if all(finding.works for finding in findings) else 1
+
+
+async def check(settings: Settings, *, live: bool, within_s: float = WITHIN_S) -> list[Finding]:
+    """One finding for each part, all reached at the same time; none takes over `within_s`."""
+    async with open_parts(settings) as parts:
+        probes = _probes(parts)
+        if live:
+            probes["live session"] = parts.platform.probe_session()
+        reached = (_reach(part, probe, within_s) for part, probe in probes.items())
+        return list(await asyncio.gather(*reached))
+
+
+def _probes(parts: Parts) -> dict[str, Awaitable[str]]:
+    driver = parts.settings.platform.driver
+    return {
+        "store": _ping(parts.ledger, in_memory=parts.settings.store.in_memory),
+        f"platform {driver}": parts.platform.ping(),
+        **{f"crm {crm.name}": crm.adapter.ping() for crm in parts.lookup.crms},
+        **{f"channel {name}": channel.ping() for name, channel in parts.channels.items()},
+    }
+
+
+async def _ping(ledger: Ledger, *, in_memory: bool) -> str:
+    await ledger.ping()
+    return "in memory: a restart forgets every call" if in_memory else "answers"
+
+
+async def _reach(part: str, probe: Awaitable[str], within_s: float) -> Finding:
+    began = time.perf_counter()
+    works = False
+    try:
+        async with asyncio.timeout(within_s):
+            advice = await probe
+        works = True
+    except TimeoutError:
+        advice = f"no answer within {within_s:g} s: check the address and the network"
+    except BrokerError as error:
+        advice = str(error)
+    except Exception as error:  # noqa: BLE001 - foreign code: the other parts are still told
+        advice = f"the plug-in failed with {type(error).__name__}: tell its author"
+    return Finding(part, works, round((time.perf_counter() - began) * 1000), advice)
