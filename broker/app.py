@@ -176,6 +176,7 @@ def build_broker(parts: Parts) -> Broker:
         Pages(parts.links),
         Ops(parts.ledger, metrics, health),
         _doorkeeper(settings),
+        metrics,
         version=version("call-session-broker"),
         max_body_bytes=settings.server.max_body_bytes,
     )

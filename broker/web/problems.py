@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ from broker.domain.errors import (
 from broker.usecases.notify import REFUSALS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
+
+    from broker.metrics import Metrics
 
 log = structlog.get_logger("broker.web")
 
@@ -83,28 +86,45 @@ def refused(error: Exception) -> web.Response:
     raise error
 
 
-@web.middleware
-async def problems(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Stand around every handler, so that whatever fails is answered in one shape."""
-    try:
-        return await handler(request)
-    except web.HTTPNotFound:
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def problems(metrics: Metrics) -> Any:
+    """A middleware around every handler: whatever fails is answered in one shape."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            return _of_aiohttp(error)
+        except StoreUnavailableError as error:
+            metrics.shed.inc()
+            return refused(error)
+        except Exception as error:  # noqa: BLE001 - the last line of defence
+            return _of_handler(error, request)
+
+    return middleware
+
+
+def _of_aiohttp(error: web.HTTPException) -> web.StreamResponse:
+    """The refusals of aiohttp itself in our shape; its redirects pass."""
+    if isinstance(error, web.HTTPNotFound):
         return problem("not_found")
-    except web.HTTPMethodNotAllowed as error:
+    if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
         return problem("method_not_allowed", headers={"Allow": allowed})
-    except web.HTTPRequestEntityTooLarge:
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
         return problem("too_large")
-    except web.HTTPException:
-        raise
-    except Exception as error:  # noqa: BLE001 - the last line of defence
-        try:
-            return refused(error)
-        except Exception:
-            log.exception("request_failed", route=_route(request))
-            return problem("internal")
+    raise error
+
+
+def _of_handler(error: Exception, request: web.Request) -> web.Response:
+    try:
+        return refused(error)
+    except Exception:
+        log.exception("request_failed", route=_route(request))
+        return problem("internal")
 
 
 def _route(request: web.Request) -> str:

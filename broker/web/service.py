@@ -14,23 +14,25 @@ from broker.web.routes import Route, routes
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from broker.metrics import Metrics
     from broker.web.auth import Doorkeeper
     from broker.web.calls import CallRoutes
     from broker.web.ops import Ops
     from broker.web.pages import Pages
 
 
-def build_service(
+def build_service(  # noqa: PLR0913 - the parts of the service
     calls: CallRoutes,
     pages: Pages,
     ops: Ops,
     doorkeeper: Doorkeeper,
+    metrics: Metrics,
     *,
     version: str,
     max_body_bytes: int,
 ) -> web.Application:
     """An application that serves every route of the table."""
-    service = web.Application(middlewares=[problems], client_max_size=max_body_bytes)
+    service = web.Application(middlewares=[problems(metrics)], client_max_size=max_body_bytes)
 
     async def openapi(request: web.Request) -> web.Response:  # noqa: ARG001 - a handler's signature
         return json_reply(document)
