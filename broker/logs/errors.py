@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from broker.domain.errors import BrokerError
 from broker.logs.redaction import event_text
 
 if TYPE_CHECKING:
@@ -41,8 +40,6 @@ def described(error: BaseException) -> dict[str, Any]:
 
 
 def _quotes_data(error: BaseException) -> bool:
-    if isinstance(error, BrokerError):
-        return False
     return isinstance(error, ValueError | LookupError) or type(error).__module__ == _HTTP_PARSER
 
 

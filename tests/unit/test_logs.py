@@ -173,6 +173,17 @@ def test_causes_and_members_of_a_group_are_told_too(stream: Stream) -> None:
     assert WORD not in stream.getvalue().decode()
 
 
+def test_an_error_while_handling_another_is_told_with_it(stream: Stream) -> None:
+    try:
+        try:
+            fails_with(OSError("gone"))
+        finally:
+            fails_with(RuntimeError("and worse"))
+    except RuntimeError:
+        log.exception("work_failed")
+    assert [error["type"] for error in stream.lines[0]["exception"]] == ["RuntimeError", "OSError"]
+
+
 def standard(name: str) -> Callable[..., None]:
     return logging.getLogger(name).error
 

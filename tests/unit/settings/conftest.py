@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from broker.domain.errors import ConfigError
 from broker.domain.record import Session
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from broker.ports import Variable
 
 
+def _quoting(value: str) -> str:
+    raise ValueError(f"{value} is no good")
+
+
 class ShopOptions(Options):
     path: str = "customers.csv"
+    quoted: Annotated[str | None, AfterValidator(_quoting)] = None
     token: SecretStr | None = None
     ca_file: str | None = None
 

@@ -94,6 +94,12 @@ def test_an_option_that_only_looks_like_a_secret_is_left_alone(tables: Tables) -
     assert settings.crm["shop"].options.model_dump()["ca_file"] == "/etc/ca.pem"
 
 
+def test_only_secrets_can_be_kept_elsewhere(tables: Tables, faults_of: FaultsOf) -> None:
+    crm = secret_tables(tables, path_file="/etc/path")["crm"]
+    [fault] = faults_of(crm=crm)
+    assert fault.startswith("crm.shop.options.path_file: unknown key")
+
+
 def test_every_section_takes_secrets_in_three_forms(tables: Tables, tmp_path: Path) -> None:
     stored = tmp_path / "key"
     stored.write_text("f" * 16)

@@ -106,6 +106,11 @@ def test_options_of_an_adapter_are_checked_with_the_rest(
     ]
 
 
+def test_a_plug_in_that_quotes_the_value_is_not_quoted(tables: Tables, faults_of: FaultsOf) -> None:
+    shop = tables()["crm"]["shop"] | {"options": {"quoted": "c4n4ry"}}
+    assert faults_of(crm={"shop": shop}) == ["crm.shop.options.quoted: is not valid"]
+
+
 @pytest.mark.parametrize("value", [True, 1.5, "x", -1, None, [], {}])
 def test_a_time_is_a_positive_whole_number(value: object, faults_of: FaultsOf) -> None:
     [fault] = faults_of(server={"max_wait_ms": value})
