@@ -8,6 +8,8 @@ from enum import StrEnum
 TRACKING = "tracking"
 """The purpose of the message with the order's tracking link."""
 
+_MOST_DOUBLINGS = 30
+
 
 class MessageState(StrEnum):
     """How far a message got. It only moves forward, except back to `queued` for a retry."""
@@ -97,8 +99,9 @@ class Backoff:
 
     def next_due(self, message: Message, now: float, retry_after: float | None) -> float | None:
         """When to try again, or None to give up. `retry_after` is the channel's own wish."""
-        wait = retry_after or min(
-            self.longest_s, self.first_s * 2.0 ** max(0, message.attempts - 1)
-        )
+        doublings = min(max(0, message.attempts - 1), _MOST_DOUBLINGS)
+        wait = min(self.longest_s, self.first_s * 2.0**doublings)
+        if retry_after is not None and retry_after > 0:
+            wait = retry_after
         due = now + wait
         return due if due - message.queued_at <= self.give_up_s else None

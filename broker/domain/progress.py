@@ -9,6 +9,8 @@ from broker.domain.messages import TRACKING, Message, MessageState, Tracking, Wh
 from broker.domain.record import Over, Record, Session, Step, Written, settled
 from broker.domain.routing import Route, Routing
 
+OTHER_CUSTOMER = "other_customer"
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -62,6 +64,7 @@ def decide(record: Record, name: str, finding: Finding, policy: Policy, now: flo
         lookup=result.state,
         route=_route(step, result, policy.routing),
         reason=result.reason or step.reason,
+        contradicts=result.reason == OTHER_CUSTOMER,
         source=result.source,
         lookup_ms=finding.ms,
         decided_at=now,
@@ -94,7 +97,7 @@ def _against_customer(record: Record, result: LookupResult, folding: Folding) ->
     same_record = record.customer_crm == result.source and known.id == named.id
     if same_record or folding.same_person(known, named):
         return replace(result, customer=known, source=record.customer_crm)
-    return LookupResult(LookupState.AMBIGUOUS, reason="other_customer")
+    return LookupResult(LookupState.AMBIGUOUS, reason=OTHER_CUSTOMER)
 
 
 def _route(step: Step, result: LookupResult, routing: Routing) -> Route:
@@ -122,7 +125,18 @@ def wrote(  # noqa: PLR0913 - the facts of one write, each named at the call
     if step.done:
         return record
     changed = replace(step, written=written, done=final, reason=reason or step.reason)
-    return settled(_queue_tracking(record.with_step(changed), policy, now))
+    record = record.with_step(changed)
+    if written is Written.OK:
+        steps = tuple(_made_up_for(step) for step in record.steps)
+        record = replace(record, touched=True, steps=steps)
+    return settled(_queue_tracking(record, policy, now))
+
+
+def _made_up_for(step: Step) -> Step:
+    """A write shows the whole record, so one that succeeds repairs those that failed before."""
+    if step.written is not Written.FAILED:
+        return step
+    return replace(step, written=Written.OK, reason=None)
 
 
 def finish_step(record: Record, name: str, reason: str | None = None) -> Record:
@@ -134,26 +148,25 @@ def finish_step(record: Record, name: str, reason: str | None = None) -> Record:
 
 
 def end(record: Record, why: Over, now: float, disposition: str | None = None) -> Record:
-    """The call is over. Steps without result are cut; one whose write is under way is not."""
+    """The call is over. Steps without result are cut; one whose write is under way is not.
+
+    Unless the session is gone: then no write can succeed, whatever ended the call before.
+    """
+    steps = tuple(_over(step, gone=why is Over.GONE) for step in record.steps)
     if record.over is not None:
-        return record
-    steps = tuple(
-        replace(step, done=True, reason="call_over") if step.lookup is None else step
-        for step in record.steps
-    )
-    ended = replace(record, over=why, over_at=now, disposition=disposition, steps=steps)
-    waiting = why is not Over.GONE
-    finished = tuple(_listening_ends(step) if waiting else _all_ends(step) for step in steps)
-    return settled(replace(ended, steps=finished))
+        return settled(replace(record, steps=steps))
+    return settled(replace(record, over=why, over_at=now, disposition=disposition, steps=steps))
 
 
-def _listening_ends(step: Step) -> Step:
-    """After hang-up nobody listens for late hits; a write under way still reports."""
-    return replace(step, done=True) if step.written is not None else step
-
-
-def _all_ends(step: Step) -> Step:
-    return step if step.done else replace(step, done=True, reason=step.reason or "unwritten")
+def _over(step: Step, *, gone: bool) -> Step:
+    """After hang-up nobody looks up or listens for late hits; a write under way still reports."""
+    if step.done:
+        return step
+    if step.lookup is None:
+        return replace(step, done=True, reason="call_over")
+    if step.written is not None:
+        return replace(step, done=True)
+    return replace(step, done=True, reason="unwritten") if gone else step
 
 
 def tracking_refusal(record: Record, policy: Policy) -> str | None:

@@ -90,6 +90,8 @@ class Step:
     """None until decided."""
     route: Route | None = None
     reason: str | None = None
+    contradicts: bool = False
+    """Whether it named somebody else than the customer on the call."""
     source: str | None = None
     lookup_ms: int | None = None
     decided_at: float | None = None
@@ -128,6 +130,8 @@ class Record:
     customer_crm: str | None = None
     decisions: int = 0
     """Raised by everything that changes what the session should show."""
+    touched: bool = False
+    """Whether anything of ours was ever written into the session."""
     tracking_requested: bool = False
     messages: tuple[Message, ...] = ()
     over: Over | None = None
@@ -173,7 +177,7 @@ class Record:
         """
         decided = [step for step in reversed(self.steps) if step.lookup is not None]
         if self.customer is not None:
-            telling = (s for s in decided if s.lookup is LookupState.FOUND or _contradicts(s))
+            telling = (s for s in decided if s.lookup is LookupState.FOUND or s.contradicts)
             return next(telling, None)
         return next(iter(decided), None)
 
@@ -185,14 +189,14 @@ class Record:
     @property
     def contradicted(self) -> bool:
         """Whether a reference named somebody else than the call's customer."""
-        return any(_contradicts(step) for step in self.steps)
+        return any(step.contradicts for step in self.steps)
 
     @property
     def phase(self) -> Phase:
         if self.over is not None:
             return Phase.OVER
-        pending = [step for step in self.steps if step.lookup is None]
-        if pending:
+        pending = [step for step in self.steps if step.lookup is None and not step.done]
+        if pending or not self.steps:
             asked = any(step.preset is None for step in pending)
             return Phase.LOOKING_UP if asked else Phase.ACCEPTED
         if any(message.state.pending for message in self.messages):
@@ -205,10 +209,6 @@ class Record:
     @property
     def state(self) -> str:
         return str(self.outcome or self.phase)
-
-
-def _contradicts(step: Step) -> bool:
-    return step.reason == "other_customer"
 
 
 def settled(record: Record) -> Record:
@@ -226,8 +226,6 @@ def settled(record: Record) -> Record:
 def _outcome(record: Record) -> tuple[Outcome, str | None]:
     """The first that fits, in the order of the contract."""
     states = {message.state for message in record.messages}
-    untouched = all(step.written is None for step in record.steps)
-    cut = record.over is Over.GONE or any(step.cut for step in record.steps)
     expired = any(step.reason == "expired" for step in record.steps)
     failure = _failure(record)
     suppressed = states & {MessageState.SUPPRESSED, MessageState.EXPIRED}
@@ -235,8 +233,8 @@ def _outcome(record: Record) -> tuple[Outcome, str | None]:
     premium = customer is not None and customer.premium is True and not record.contradicted
     shown = record.shown
     fitting = (
-        (untouched and cut, Outcome.CALL_GONE, None),
-        (expired and not record.informed, Outcome.EXPIRED, None),
+        (_gone(record), Outcome.CALL_GONE, None),
+        (expired and not record.touched, Outcome.EXPIRED, None),
         (any(state.arrived for state in states), Outcome.MESSAGED, None),
         (MessageState.UNKNOWN in states, Outcome.MESSAGE_UNKNOWN, None),
         (failure is not None, Outcome.FAILED, failure),
@@ -246,6 +244,15 @@ def _outcome(record: Record) -> tuple[Outcome, str | None]:
         (True, Outcome.NO_MATCH, str(shown.lookup) if shown and shown.lookup else None),
     )
     return next((outcome, reason) for fits, outcome, reason in fitting if fits)
+
+
+def _gone(record: Record) -> bool:
+    """Whether the call was over before anything was written, and not just impossible to write."""
+    if record.touched:
+        return False
+    cut = not record.steps or any(step.cut for step in record.steps)
+    untried = all(step.written is None for step in record.steps)
+    return record.over is Over.GONE or (cut and untried)
 
 
 def _failure(record: Record) -> str | None:
