@@ -1,0 +1,150 @@
+"""The driver judged by a mock made from babelforce's own API description."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from broker.platforms.babelforce import BabelforceOptions, BabelforcePlatform
+from broker.sdk import CallEndedError, CallRef, PermanentError, Session, TemporaryError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+PRISM = "@stoplight/prism-cli@5.14.2"
+START_S = 150.0
+"""The first time, npx has to fetch it."""
+pytestmark = pytest.mark.timeout(START_S + 30)
+
+# The ids of the examples in the description; the mock has no others.
+CALL = "7c3f9a2e4b5d6e8f9a0b1c2d3e4f5a6b"
+SESSION = Session("1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d", "given")
+WITHIN_S = 5.0
+TOKEN = {"kind": "token", "token": "t1"}
+
+
+@pytest.fixture(scope="module")
+def mock_url(specs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the mock listens. It checks every request against the description (422 if wrong)."""
+    npx = shutil.which("npx")
+    if npx is None:
+        pytest.skip("npx is not installed")
+    port = _free_port()
+    folder = tmp_path_factory.mktemp("prism")
+    description = specs / "babelforce-subset.openapi.yaml"
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [npx, "--yes", PRISM, "mock", "-h", "127.0.0.1", "-p", str(port), str(description)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # npx starts a shell that starts node: all end together
+        )
+    try:
+        _wait_until_listening(process, port, folder / "log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    until = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    pytest.fail(f"the mock did not start:\n{log.read_text()[-2000:]}")
+
+
+@pytest.fixture
+async def driver(mock_url: str) -> AsyncIterator[Callable[..., BabelforcePlatform]]:
+    """Makes a driver; `prefer` tells the mock which of the described answers to give."""
+    sessions: list[aiohttp.ClientSession] = []
+
+    def make(auth: dict[str, Any], prefer: str | None = None) -> BabelforcePlatform:
+        headers = {} if prefer is None else {"Prefer": prefer}
+        sessions.append(aiohttp.ClientSession(headers=headers))
+        options = BabelforceOptions.model_validate({"base_url": mock_url, "auth": auth})
+        return BabelforcePlatform(options, sessions[-1])
+
+    yield make
+    for session in sessions:
+        await session.close()
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        {"username": "agent@example.com", "password": "secret"},
+        {"kind": "client_credentials", "client_id": "c1", "client_secret": "secret"},
+        TOKEN,
+    ],
+    ids=lambda auth: auth.get("kind", "password"),
+)
+async def test_a_described_sign_in_lets_a_described_write_through(
+    driver: Callable[..., BabelforcePlatform], auth: dict[str, Any]
+) -> None:
+    platform = driver(auth)
+    await platform.write(SESSION, {"ivr.email": "a@example.com", "ivr.premium": True}, within=5.0)
+    assert await platform.ping()
+
+
+async def test_the_session_of_a_call_is_read_where_it_is_described(
+    driver: Callable[..., BabelforcePlatform],
+) -> None:
+    found = await driver(TOKEN, "example=active").find_session(CallRef(CALL), within=WITHIN_S)
+    assert found == Session(SESSION.id, "resolved")
+
+
+async def test_session_variables_are_read_where_they_are_described(
+    driver: Callable[..., BabelforcePlatform],
+) -> None:
+    assert await driver(TOKEN, "example=found").read_session(SESSION, within=WITHIN_S) == {
+        "ivr.email": "customer@example.com",
+        "ivr.premium": True,
+        "ivr.track_id": "TRK-0001",
+    }
+
+
+async def test_an_expired_session_is_over(driver: Callable[..., BabelforcePlatform]) -> None:
+    with pytest.raises(CallEndedError):
+        await driver(TOKEN, "example=expired").read_session(SESSION, within=WITHIN_S)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [(401, PermanentError), (404, CallEndedError), (429, TemporaryError), (503, TemporaryError)],
+)
+async def test_the_assumed_errors_are_understood(
+    driver: Callable[..., BabelforcePlatform], code: int, error: type[Exception]
+) -> None:
+    with pytest.raises(error) as caught:
+        await driver(TOKEN, f"code={code}").write(SESSION, {"ivr.lookup": "found"}, within=0.9)
+    if code == 429:  # the mock wants a second, which is more than there is
+        assert isinstance(caught.value, TemporaryError)
+        assert caught.value.retry_after == 1.0
+
+
+async def test_the_old_pair_of_headers_is_not_part_of_the_description(
+    driver: Callable[..., BabelforcePlatform],
+) -> None:
+    pair = {"kind": "legacy_headers", "access_id": "a", "access_token": "b"}
+    with pytest.raises(PermanentError, match="401"):
+        await driver(pair).ping()
