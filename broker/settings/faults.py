@@ -6,14 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, get_args, get_origin
-
-from pydantic import BaseModel, SecretStr
+from typing import TYPE_CHECKING, Any
 
 from broker.settings.later import step_of
+from broker.settings.shapes import names_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
@@ -120,53 +119,3 @@ def _is_tag(part: int | str, rest: Sequence[int | str], data: Any, *, missing: b
     if not rest or isinstance(data[part], Mapping | list):
         return False
     return _has(data, rest[0]) or (missing and len(rest) == 1)
-
-
-def names_at(annotation: Any, path: Sequence[str]) -> frozenset[str]:
-    """The keys that exist in the table at `path` below something of this type."""
-    if get_origin(annotation) in (Mapping, dict) and path:
-        return names_at(get_args(annotation)[1], path[1:])
-    names: set[str] = set()
-    for model in _models(annotation):
-        fields = {field.alias or name: field for name, field in model.model_fields.items()}
-        if not path:
-            names |= fields.keys()
-        elif path[0] in fields:
-            names |= names_at(fields[path[0]].annotation, path[1:])
-    return frozenset(names)
-
-
-def secrets_of(annotation: Any) -> frozenset[str]:
-    """The names of all secret fields anywhere below: those with the forms `_env` and `_file`."""
-    found: set[str] = set()
-    for model in _all_models(annotation, set()):
-        fields = {field.alias or name: field for name, field in model.model_fields.items()}
-        found |= {name for name, field in fields.items() if _is_secret(field.annotation)}
-    return frozenset(found)
-
-
-def _is_secret(annotation: Any) -> bool:
-    if get_origin(annotation) in (Mapping, dict):
-        return False
-    return annotation is SecretStr or any(_is_secret(part) for part in get_args(annotation))
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The models that a value of this type may be itself."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif get_origin(annotation) not in (Mapping, dict, list, tuple):
-        for part in get_args(annotation):
-            yield from _models(part)
-
-
-def _all_models(annotation: Any, seen: set[type[BaseModel]]) -> set[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if annotation not in seen:
-            seen.add(annotation)
-            for field in annotation.model_fields.values():
-                _all_models(field.annotation, seen)
-    else:
-        for part in get_args(annotation):
-            _all_models(part, seen)
-    return seen

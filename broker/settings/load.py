@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from broker.domain.errors import ConfigError
@@ -11,7 +12,6 @@ from broker.settings.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from broker.settings.faults import Fault
 
@@ -21,16 +21,19 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
     ConfigError lists everything that is wrong, at once.
     """
-    return from_mapping(sources.read(sources.choose(path, environ)), environ)
+    file = sources.choose(path, environ)
+    return from_mapping(sources.read(file), environ, file.parent if file else Path())
 
 
-def from_mapping(tables: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+def from_mapping(
+    tables: Mapping[str, Any], environ: Mapping[str, str], directory: Path = Path()
+) -> Settings:
     """The settings of a file's `tables`, with the BROKER_* variables of `environ` over them.
 
-    ConfigError lists everything that is wrong, at once.
+    Relative paths begin in `directory`. ConfigError lists everything that is wrong, at once.
     """
     overlay = sources.Overlay(tables, environ)
-    reading = Reading(overlay.tables, environ)
+    reading = Reading(overlay.tables, sources.Elsewhere(directory, environ))
     faults = [*overlay.faults, *reading.faults, *checks.faults(reading.sections)]
     if faults:
         raise ConfigError(*_lines(faults, overlay.variables))

@@ -9,12 +9,13 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from broker import plugins
 from broker.domain.errors import ConfigError
 from broker.ports import Options
-from broker.settings.faults import Fault, secrets_of, told, unknown
+from broker.settings.faults import Fault, told, unknown
 from broker.settings.models import Crm, PlatformSettings, Settings
-from broker.settings.sources import resolve_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+
+    from broker.settings.sources import Elsewhere
 
 SECTIONS: dict[str, Any] = {
     name: field.annotation for name, field in Settings.model_fields.items() if name != "warnings"
@@ -32,9 +33,9 @@ _INVALID = _Invalid()
 class Reading:
     """One pass over the tables: `sections` are those that are valid, `faults` all the rest."""
 
-    def __init__(self, tables: dict[str, Any], environ: Mapping[str, str]) -> None:
+    def __init__(self, tables: dict[str, Any], elsewhere: Elsewhere) -> None:
         self._tables = tables
-        self._environ = environ
+        self._elsewhere = elsewhere
         self.faults: list[Fault] = []
         for name in sorted(tables.keys() - SECTIONS.keys()):
             self.faults.append(Fault((name,), unknown((name,), frozenset(SECTIONS))))
@@ -115,8 +116,7 @@ class Reading:
         return _INVALID if options is _INVALID else section
 
     def _valid(self, model: Any, raw: Any, *path: str) -> Any:
-        if isinstance(raw, dict):
-            self.faults += resolve_secrets(raw, secrets_of(model), self._environ, path)
+        self.faults += self._elsewhere.resolve(model, raw, path)
         try:
             return TypeAdapter(model).validate_python(raw)
         except ValidationError as error:

@@ -1,18 +1,20 @@
-"""Where settings come from: the file, `BROKER_*` variables over it, and secrets kept elsewhere."""
+"""Where settings come from: the file, `BROKER_*` variables over it, and what both point to."""
 
 from __future__ import annotations
 
 import copy
 import re
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from broker.domain.errors import ConfigError
 from broker.settings.faults import Fault
+from broker.settings.shapes import holds_path, holds_secret, tables_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
 DEFAULT_FILE = Path("broker.toml")
 PREFIX = "BROKER_"
@@ -90,45 +92,49 @@ def _key(table: Mapping[str, Any], segment: str) -> str:
     return fitting[0] if fitting and exact not in fitting else exact
 
 
-def resolve_secrets(
-    table: dict[str, Any],
-    secrets: frozenset[str],
-    environ: Mapping[str, str],
-    path: Sequence[str] = (),
-) -> list[Fault]:
-    """Replace `<secret>_env` and `<secret>_file` by what they point to, in place and all depths.
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Where a file's pointers lead: its directory for relative paths, the environment for names."""
 
-    Only names in `secrets` have these forms. What is wrong comes back.
-    """
-    faults: list[Fault] = []
-    for key, value in list(table.items()):
-        if isinstance(value, dict):
-            faults += resolve_secrets(value, secrets, environ, (*path, key))
-    for name in sorted(secrets):
-        forms = [form for form in (name, f"{name}_env", f"{name}_file") if _plain(table, form)]
+    directory: Path
+    environ: Mapping[str, str]
+
+    def resolve(self, model: Any, table: Any, parents: tuple[str, ...]) -> list[Fault]:
+        """Follow every pointer in `table`, in place; what is wrong comes back.
+
+        `<secret>_env` and `<secret>_file` become `<secret>`; a relative path becomes absolute.
+        """
+        faults: list[Fault] = []
+        for path, inner, fields in tables_in(model, table):
+            for name, types in fields.items():
+                if holds_secret(types):
+                    faults += [f.under(*parents, *path) for f in self._secret(inner, name)]
+                elif holds_path(types) and isinstance(inner.get(name), str):
+                    inner[name] = str(self.directory / inner[name])
+        return faults
+
+    def _secret(self, table: dict[str, Any], name: str) -> Iterator[Fault]:
+        forms = [form for form in (name, f"{name}_env", f"{name}_file") if form in table]
         if len(forms) > 1:
-            faults.append(Fault((*path, name), f"is given twice: {' and '.join(forms)}"))
+            yield Fault((name,), f"is given twice: {' and '.join(forms)}")
         for form in forms:
-            if form != name:
-                fetched = _fetch(form, form.removeprefix(name), table.pop(form), environ)
-                if isinstance(fetched, Fault):
-                    faults.append(fetched.under(*path, name))
-                table.setdefault(name, fetched if isinstance(fetched, str) else "")
-    return faults
+            if form == name:
+                continue
+            fetched = self._fetch(form, form.removeprefix(name), table.pop(form))
+            if isinstance(fetched, Fault):
+                yield fetched.under(name)
+            table.setdefault(name, fetched if isinstance(fetched, str) else "")
 
-
-def _plain(table: Mapping[str, Any], key: str) -> bool:
-    return key in table and not isinstance(table[key], dict)
-
-
-def _fetch(form: str, kind: str, pointer: object, environ: Mapping[str, str]) -> str | Fault:
-    """The secret that `form` points to; a fault's path is for the caller to say."""
-    if not isinstance(pointer, str) or not pointer:
-        return Fault((), f"{form} must be a text")
-    if kind == "_env":
-        return environ.get(pointer) or Fault((), f"{form} names a variable that is not set")
-    try:
-        text = Path(pointer).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return Fault((), f"{form} names a file that cannot be read")
-    return text or Fault((), f"{form} names a file that is empty")
+    def _fetch(self, form: str, kind: str, pointer: object) -> str | Fault:
+        """The secret that `form` points to, or what is wrong with it."""
+        if not isinstance(pointer, str) or not pointer:
+            return Fault((), f"{form} must be a text")
+        if kind == "_env":
+            return self.environ.get(pointer) or Fault(
+                (), f"{form} names a variable that is not set"
+            )
+        try:
+            text = (self.directory / pointer).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return Fault((), f"{form} names a file that cannot be read")
+        return text or Fault((), f"{form} names a file that is empty")

@@ -13,9 +13,9 @@ from pydantic import BaseModel, SecretStr
 from broker.channels.smtp import SmtpOptions
 from broker.domain.variables import OPTIONAL_PROFILE, OPTIONAL_STEP, PROFILE, STEP
 from broker.platforms.babelforce.options import BabelforceOptions
-from broker.settings.faults import secrets_of
 from broker.settings.later import LATER
 from broker.settings.models import InboundField, Settings
+from broker.settings.shapes import holds_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +35,8 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in get_args(annotation) for model in models_in(part)]
 
 
-def keys_of(model: type[BaseModel], parent: str = "") -> Iterator[tuple[str, str]]:
-    """Every key path with its default as the page writes it."""
+def keys_of(model: type[BaseModel], parent: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key path with its field."""
     for name, field in model.model_fields.items():
         path = f"{parent}{name}"
         if path in {"warnings", "crm.<name>.options", "variables"}:
@@ -48,7 +48,7 @@ def keys_of(model: type[BaseModel], parent: str = "") -> Iterator[tuple[str, str
         for table in inner:
             yield from keys_of(table, prefix)
         if not inner:
-            yield path, written(field)
+            yield path, field
 
 
 def written(field: FieldInfo) -> str:
@@ -85,16 +85,15 @@ def test_every_key_is_documented_and_every_documented_key_exists() -> None:
 
 def test_every_default_is_the_one_that_is_used() -> None:
     defaults: dict[str, set[str]] = {}
-    for key, default in keys_of(Settings):
-        defaults.setdefault(key, set()).add(default)
+    for key, field in keys_of(Settings):
+        defaults.setdefault(key, set()).add(written(field))
     shown = {key: default for key, (_, default) in documented().items() if key in defaults}
     assert {key for key in shown if shown[key] not in defaults[key]} == set()
 
 
 def test_the_keys_with_three_forms_are_the_secrets_of_the_page() -> None:
-    told = {key.rpartition(".")[2] for key, (kind, _) in documented().items() if kind == "secret"}
-    models = (Settings, BabelforceOptions, SmtpOptions)
-    assert told == frozenset().union(*(secrets_of(model) for model in models))
+    told = {key for key, (kind, _) in documented().items() if kind == "secret"}
+    assert told == {key for key, field in keys_of(Settings) if holds_secret([field.annotation])}
 
 
 def test_every_later_key_is_listed_with_its_step() -> None:

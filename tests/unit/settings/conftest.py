@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
@@ -27,6 +28,7 @@ def _quoting(value: str) -> str:
 
 class ShopOptions(Options):
     path: str = "customers.csv"
+    file: Path | None = None
     quoted: Annotated[str | None, AfterValidator(_quoting)] = None
     token: SecretStr | None = None
     ca_file: str | None = None

@@ -69,3 +69,20 @@ def test_a_broken_file_is_refused_without_being_quoted(
     with pytest.raises(ConfigError, match=problem) as caught:
         load(path, {})
     assert "hunter2secret" not in str(caught.value)
+
+
+def test_relative_paths_begin_where_the_file_is(tmp_path: Path) -> None:
+    config = tmp_path / "etc" / "broker.toml"
+    (config.parent / "templates").mkdir(parents=True)
+    (config.parent / "key").write_text("k" * 16)
+    config.write_text(
+        MINIMAL.format(port=1)
+        + 'options.file = "customers.csv"\n[templates]\ndir = "templates"\n'
+        + '[server.clients.ivr]\nkey_file = "key"\n'
+    )
+    settings = load(config, {})
+    assert settings.templates.dir == config.parent / "templates"
+    assert settings.server.clients["ivr"].key.get_secret_value() == "k" * 16
+    assert settings.crm["shop"].options.model_dump()["file"] == config.parent / "customers.csv"
+    absolute = load(config, {"BROKER_CRM__SHOP__OPTIONS__FILE": "/var/customers.csv"})
+    assert str(absolute.crm["shop"].options.model_dump()["file"]) == "/var/customers.csv"
