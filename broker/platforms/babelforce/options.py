@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Discriminator, SecretStr, Tag
+from pydantic import Field, SecretStr, field_validator
 
 from broker.sdk import Authorizer, FixedHeaders, JsonClient, OAuthToken, Options
 
@@ -17,7 +17,7 @@ NAME = "babelforce"
 class PasswordAuth(Options):
     """The simplest grant for a first-party integration; the user needs manager rights."""
 
-    kind: Literal["password"] = "password"
+    kind: Literal["password"]
     username: SecretStr
     password: SecretStr
     client_id: str = "manager"
@@ -47,18 +47,9 @@ class LegacyHeadersAuth(Options):
     access_token: SecretStr
 
 
-def _kind(value: Any) -> Any:
-    if isinstance(value, dict):
-        return value.get("kind", "password")
-    return getattr(value, "kind", None)
-
-
 Auth = Annotated[
-    Annotated[PasswordAuth, Tag("password")]
-    | Annotated[ClientCredentialsAuth, Tag("client_credentials")]
-    | Annotated[TokenAuth, Tag("token")]
-    | Annotated[LegacyHeadersAuth, Tag("legacy_headers")],
-    Discriminator(_kind),
+    PasswordAuth | ClientCredentialsAuth | TokenAuth | LegacyHeadersAuth,
+    Field(discriminator="kind"),
 ]
 
 
@@ -74,6 +65,11 @@ class BabelforceOptions(Options):
     """How `ivr.premium` is written: true or "true". Which of them a trigger compares equal to is
     not documented."""
     auth: Auth
+
+    @field_validator("auth", mode="before")
+    @classmethod
+    def _with_a_kind(cls, auth: Any) -> Any:
+        return {"kind": "password"} | auth if isinstance(auth, dict) else auth
 
 
 def authorizer(options: BabelforceOptions, http: aiohttp.ClientSession) -> Authorizer:
