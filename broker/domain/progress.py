@@ -173,13 +173,12 @@ def tracking_refusal(record: Record, policy: Policy) -> str | None:
     """Why a tracking message that is asked for now cannot be sent, as an error code."""
     if (refusal := policy.tracking.refusal) is not None:
         return refusal
-    undecided = any(step.lookup is None for step in record.steps)
     if record.over is not None or record.contradicted:
         return "nothing_to_send"
-    if record.customer is None:
-        listening = any(not step.done for step in record.steps)
-        return None if undecided or listening else "nothing_to_send"
-    return None if _sendable(record) else "nothing_to_send"
+    written = record.informed and _sendable(record)
+    expected = record.customer is None or _sendable(record)
+    to_come = expected and any(not step.done for step in record.steps)
+    return None if written or to_come else "nothing_to_send"
 
 
 def request_tracking(record: Record, policy: Policy, now: float) -> Record:
