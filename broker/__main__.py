@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from broker.domain.errors import BrokerError, ConfigError
+from broker.domain.errors import BadInputError, BrokerError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,13 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser = _parser(arguments[0] if arguments else None)
         args = parser.parse_args(arguments)
         return int(args.run(args))
-    except ConfigError as error:
-        for fault in error.faults:
-            print(f"broker: {fault}", file=sys.stderr)  # noqa: T201 - a command prints
-        return WRONG_USE
     except (BrokerError, OSError) as error:
-        print(f"broker: {error}", file=sys.stderr)  # noqa: T201 - a command prints
-        return FAILED
+        for sentence in error.faults if isinstance(error, ConfigError) else (str(error),):
+            print(f"broker: {sentence}", file=sys.stderr)  # noqa: T201 - a command prints
+        return WRONG_USE if isinstance(error, ConfigError | BadInputError) else FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     except SystemExit as exit_:  # argparse: 0 after --help and --version, 2 for a wrong line

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker.app import open_parts
 from broker.cli.common import add_config, read_settings
@@ -98,7 +99,7 @@ def report(
     written = settings.session_variables()
     names = {name: source for source, name in written.names.items()}
     lines = [
-        f"  {name} = {value if show or names[name] in _OPEN else _masked(value)}"
+        f"  {name} = {_text(value, show=show or names[name] in _OPEN)}"
         for name, value in written.of(record).items()
     ]
     source = f" from {result.source}" if result.source else ""
@@ -119,17 +120,18 @@ def _told(customer: Customer, *, show: bool) -> str:
     """The fields that have a value."""
     values = {field.name: getattr(customer, field.name) for field in fields(customer)}
     known = {name: value for name, value in values.items() if value not in (None, (), {})}
-    return ", ".join(f"{name}={value if show else _masked(value)}" for name, value in known.items())
+    return ", ".join(f"{name}={_text(value, show=show)}" for name, value in known.items())
 
 
-def _masked(value: object) -> object:
-    if isinstance(value, str):
-        return mask(value)
+def _text(value: Any, *, show: bool) -> str:
+    """A value of a customer or of a session variable, as a person reads it."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, tuple):
-        return tuple(_masked(item) for item in value)
-    if isinstance(value, dict):
-        return {name: _masked(item) for name, item in value.items()}
-    return value
+        return ";".join(_text(item, show=show) for item in value)
+    if isinstance(value, Mapping):
+        return ";".join(f"{name}:{_text(item, show=show)}" for name, item in value.items())
+    return str(value) if show else mask(str(value))
 
 
 def _record(settings: Settings, query: Phone | Reference, result: LookupResult) -> Record:

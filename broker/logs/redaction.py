@@ -6,6 +6,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from enum import Enum, StrEnum, auto
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from broker.domain.masking import HIDDEN, masked_number
@@ -23,7 +24,7 @@ class Rule(StrEnum):
     HOST = auto()
     """Of an address only scheme and host: paths and queries carry numbers and keys."""
     PLAIN = auto()
-    """As it is: ids and hosts may look like telephone numbers."""
+    """As it is, with all below it: ids look like telephone numbers, a CRM may be called `mail`."""
 
 
 _NUMBERS = """
@@ -39,7 +40,7 @@ TABLE: Mapping[str, Rule] = {
     **dict.fromkeys(_NUMBERS.split(), Rule.NUMBER),
     **dict.fromkeys(_NEVER.split(), Rule.NEVER),
     **dict.fromkeys(("dsn", "uri", "url"), Rule.HOST),
-    **dict.fromkeys(("call", "call_id", "host", "version"), Rule.PLAIN),
+    **dict.fromkeys(("call", "call_id", "crms", "host", "version"), Rule.PLAIN),
 }
 """A key, or the last words of a longer one (`customer_email`) -> how its value is shown."""
 
@@ -72,7 +73,11 @@ class Redaction:
         if rule is Rule.NEVER:
             return HIDDEN
         if isinstance(value, Mapping):
-            return {scrubbed(str(name)): self._shown(str(name), v) for name, v in value.items()}
+            inherited = key if rule is Rule.PLAIN else None
+            return {
+                scrubbed(str(name)): self._shown(inherited or str(name), item)
+                for name, item in value.items()
+            }
         return self._scalar(rule, value.value if isinstance(value, Enum) else value)
 
     def _scalar(self, rule: Rule | None, value: Any) -> str | int | float:
@@ -94,6 +99,7 @@ class Redaction:
         return "h:" + hmac.digest(self._hash_key, digits.encode(), "sha256").hex()[:16]
 
 
+@lru_cache(maxsize=1024)
 def _rule_of(key: str) -> Rule | None:
     words = key.strip("_").split("_")
     endings = ("_".join(words[start:]) for start in range(len(words)))

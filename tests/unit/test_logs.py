@@ -110,6 +110,11 @@ def test_what_looks_personal_is_removed_from_any_other_text(
     assert stream.lines[0]["detail"] == (shown or text)
 
 
+def test_parts_may_have_any_name(stream: Stream) -> None:
+    log.info("step", crms={"mail": "found", "customers": {"ms": 12}})
+    assert stream.lines[0]["crms"] == {"mail": "found", "customers": {"ms": 12}}
+
+
 def test_an_object_is_named_by_its_type_and_not_printed(stream: Stream) -> None:
     class Customer:
         def __repr__(self) -> str:
