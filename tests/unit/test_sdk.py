@@ -1,0 +1,20 @@
+"""What plug-in authors may import, and may go on importing."""
+
+from __future__ import annotations
+
+from broker import sdk
+
+PROMISED = {
+    *("CrmAdapter", "CallPlatform", "Channel", "Options"),
+    *("CallRef", "Customer", "Envelope", "Phone", "PremiumRule", "Reference", "Session"),
+    *("Variable", "fold_to_keypad", "path_of", "time_left"),
+    *("AnswerLostError", "BadInputError", "CallEndedError", "ConfigError", "PermanentError"),
+    *("SessionNotFoundError", "TemporaryError"),
+    *("Authorizer", "FixedHeaders", "JsonClient", "OAuthToken", "Reply", "ReplyLostError"),
+    "once_more",
+}
+
+
+def test_the_sdk_offers_what_it_promises_and_nothing_by_accident() -> None:
+    assert set(sdk.__all__) >= PROMISED
+    assert {name for name in vars(sdk) if not name.startswith("_")} == set(sdk.__all__)
