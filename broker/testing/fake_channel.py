@@ -1,0 +1,63 @@
+"""A channel in memory, for use-case tests: says what was sent, and fails on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from broker.domain.errors import AnswerLostError, BrokerError, TemporaryError
+from broker.ports import Channel, Options
+
+if TYPE_CHECKING:
+    from broker.ports import Clock, Envelope
+
+
+@dataclass(eq=False)
+class FakeChannel(Channel):
+    """Takes every envelope, and gives ids that follow from its reference, as e-mail does."""
+
+    clock: Clock
+    delay_s: float = 0.0
+    """How long every answer takes, on `clock`; longer than `within` = a TemporaryError then."""
+    attempts: list[Envelope] = field(default_factory=list)
+    """Every envelope that was handed over, whatever became of it."""
+    taken: list[Envelope] = field(default_factory=list)
+    """Those that the provider has; after a lost answer too."""
+    _faults: deque[BrokerError | None] = field(default_factory=deque)
+    _gate: asyncio.Event | None = None
+
+    options_type = Options
+
+    def fail(self, *faults: BrokerError | None) -> None:
+        """The next envelopes fail with these, one each; None = that one is taken.
+
+        `TemporaryError` and `PermanentError`: not taken. `AnswerLostError`: taken all the same.
+        """
+        self._faults.extend(faults)
+
+    def hold(self) -> None:
+        """Envelopes wait until `release`, whatever their deadline is."""
+        self._gate = asyncio.Event()
+
+    def release(self) -> None:
+        if self._gate is not None:
+            self._gate.set()
+
+    async def send(self, envelope: Envelope, *, within: float) -> str:
+        self.attempts.append(envelope)
+        if self._gate is not None:
+            await self._gate.wait()
+        await self.clock.sleep(min(self.delay_s, within))
+        if self.delay_s > within:
+            raise TemporaryError("no answer in time")
+        fault = self._faults.popleft() if self._faults else None
+        if fault is None or isinstance(fault, AnswerLostError):
+            self.taken.append(envelope)
+        if fault is not None:
+            raise fault
+        return f"fake:{envelope.reference}"
+
+    async def ping(self) -> str:
+        return "a channel in memory"
