@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 WITHIN_S = 2.0
 """Ample time, for writes that are expected to succeed."""
 TIGHT_S = 0.1
-GRACE_S = 0.4
+GRACE_S = 1.0
 """What a busy test machine may add to a deadline."""
 CANARY = "canary@example.com"
 

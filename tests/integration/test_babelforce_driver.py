@@ -50,7 +50,7 @@ GET_CALL = f"GET /api/v2/calls/{CALL}"
 EMAIL = "canary@example.com"
 VARIABLES: dict[str, Variable] = {"ivr.email": EMAIL, "ivr.premium": True}
 WITHIN_S = 0.3
-GRACE_S = 0.4
+GRACE_S = 1.0
 TOKEN = {"kind": "token", "token": "hunter2"}
 PASSWORD = {"username": "agent@example.com", "password": "hunter2\n"}
 

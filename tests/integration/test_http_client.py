@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 CAP = 4096
 SOON_S = 0.1
-GRACE_S = 0.4
+GRACE_S = 1.0
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ async def test_the_deadline_is_one_for_everything(
     server.script.append(answer)
     began = time.monotonic()
     assert isinstance(await failure(client, within=SOON_S), TemporaryError)
-    assert SOON_S <= time.monotonic() - began < SOON_S + GRACE_S
+    assert 0.9 * SOON_S < time.monotonic() - began < SOON_S + GRACE_S
 
 
 async def test_a_server_that_is_down_may_be_up_later(client: JsonClient) -> None:
