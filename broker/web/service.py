@@ -32,7 +32,12 @@ def build_service(  # noqa: PLR0913 - the parts of the service
     max_body_bytes: int,
 ) -> web.Application:
     """An application that serves every route of the table."""
-    service = web.Application(middlewares=[problems(metrics)], client_max_size=max_body_bytes)
+    service = web.Application(
+        middlewares=[problems(metrics)],
+        client_max_size=max_body_bytes,
+        # Encoded bodies are refused, so nobody may make us unpack them, or fail at it, before.
+        handler_args={"auto_decompress": False},
+    )
 
     async def openapi(request: web.Request) -> web.Response:  # noqa: ARG001 - a handler's signature
         return json_reply(document)
