@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from broker.sandbox import credentials
+from broker.sandbox.configuration import broker_toml
 from broker.sandbox.server import running_sandbox
 
 if TYPE_CHECKING:
@@ -34,11 +35,19 @@ def add_parser(
     parser.add_argument(
         "--smtp-port", type=int, default=DEFAULT_SMTP_PORT, help="mail port (%(default)s)"
     )
+    parser.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print the broker.toml of a broker in front of this sandbox, and exit",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """0 after SIGTERM or SIGINT, 1 if a port cannot be used."""
+    if args.print_config:
+        print(broker_toml(f"{args.host}:{args.port}", args.smtp_port), end="")
+        return 0
     try:
         asyncio.run(_serve(args.host, args.port, args.smtp_port))
     except (OSError, OverflowError) as error:

@@ -6,7 +6,8 @@ import tomllib
 from importlib.resources import files
 from typing import Any
 
-_HTTP, _MAIL, _BROKER = "127.0.0.1:8091", "port = 8025", "port = 8080"
+_HTTP, _HOST = "127.0.0.1:8091", 'host = "127.0.0.1"'
+_MAIL, _BROKER = "port = 8025", "port = 8080"
 _PUBLIC = "http://127.0.0.1:8080"
 
 
@@ -16,6 +17,7 @@ def broker_toml(sandbox: str = _HTTP, smtp_port: int = 8025, broker_port: int = 
     return (
         text.replace(_PUBLIC, f"http://127.0.0.1:{broker_port}")
         .replace(_HTTP, sandbox)
+        .replace(_HOST, f'host = "{sandbox.rpartition(":")[0]}"')
         .replace(_MAIL, f"port = {smtp_port}")
         .replace(_BROKER, f"port = {broker_port}")
     )

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 import sys
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,3 +72,15 @@ async def test_a_port_in_use_is_one_clear_sentence(option: str) -> None:
     assert (process.returncode, out) == (1, b"")
     (line,) = err.decode().splitlines()
     assert line.startswith("broker sandbox: cannot listen")
+
+
+async def test_it_writes_the_configuration_of_a_broker_in_front_of_it_and_exits() -> None:
+    options = ("--host", "127.0.0.2", "--port", "4711", "--smtp-port", "4712")
+    process = await command(*options, "--print-config")
+    out, err = await asyncio.wait_for(process.communicate(), 10)
+    assert (process.returncode, err) == (0, b"")
+    tables = tomllib.loads(out.decode())
+    addresses = (tables["platform"]["base_url"], tables["crm"]["shop"]["options"]["base_url"])
+    assert addresses == ("http://127.0.0.2:4711",) * 2
+    assert (tables["smtp"]["host"], tables["smtp"]["port"]) == ("127.0.0.2", 4712)
+    assert tables["server"]["port"] == 8080
