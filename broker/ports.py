@@ -102,7 +102,7 @@ class CallPlatform(ABC):
 
     @abstractmethod
     async def find_session(self, call: CallRef, *, within: float) -> Session:
-        """The call's session, in at most `within` seconds.
+        """The call's session, in at most `within` seconds; asked if the automation named none.
 
         Falls back to guessing if the platform does not answer; CallEndedError if the platform
         says that there is no such call.
@@ -308,9 +308,11 @@ class JobStarter(ABC):
         """Stop this work if it runs in this process, but not if it is what calls this."""
 
     @abstractmethod
-    def changed(self, call_id: str) -> None:
+    def changed(self, record: Record) -> None:
         """Wake whoever waits for this call."""
 
     @abstractmethod
-    async def wait(self, call_id: str, seconds: float) -> None:
-        """Return when the call changed here, or its next look at the record is due."""
+    async def wait(
+        self, call_id: str, reached: Callable[[Record], bool], seconds: float
+    ) -> Record | None:
+        """The call's record once it has `reached` here; None when it is time to look for it."""

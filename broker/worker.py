@@ -15,6 +15,7 @@ from broker.ports import JobStarter
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from broker.domain.record import Record
     from broker.metrics import Metrics
     from broker.ports import Clock, Lease, Ledger
 
@@ -22,7 +23,17 @@ CLAIM_EVERY_S = 0.1
 CLAIM_AT_MOST = 32
 LOOK_EVERY_S = 0.075
 """How often a waiting request looks at a call that another replica works on."""
+LOOK_HERE_S = 0.25
+"""The same for a call that is worked on here: only a wake-up that was missed waits for it."""
 log = structlog.get_logger("broker.worker")
+
+
+_Waiter = tuple["Callable[[Record], bool]", "asyncio.Future[Record | None]"]
+
+
+def _give_up(waiting: asyncio.Future[Record | None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 class Worker(JobStarter):
@@ -36,7 +47,7 @@ class Worker(JobStarter):
         self._runners: Mapping[str, Callable[[Lease], Awaitable[None]]] = {}
         self._held: dict[str, dict[str, tuple[Lease, asyncio.Task[None]]]] = {}
         """Call id -> work -> what runs here."""
-        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._waiting: dict[str, list[_Waiter]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._claiming = False
         self.store_up = True
@@ -64,23 +75,27 @@ class Worker(JobStarter):
         if task is not None and task is not asyncio.current_task():
             task.cancel()
 
-    def changed(self, call_id: str) -> None:
-        for event in self._waiting.get(call_id, ()):
-            event.set()
+    def changed(self, record: Record) -> None:
+        for reached, waiting in self._waiting.get(record.id, ()):
+            if not waiting.done() and reached(record):
+                waiting.set_result(record)
 
-    async def wait(self, call_id: str, seconds: float) -> None:
-        here = call_id in self._held
-        event = asyncio.Event()
-        self._waiting.setdefault(call_id, set()).add(event)
+    async def wait(
+        self, call_id: str, reached: Callable[[Record], bool], seconds: float
+    ) -> Record | None:
+        look_after = min(seconds, LOOK_HERE_S if call_id in self._held else LOOK_EVERY_S)
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[Record | None] = loop.create_future()
+        waiter = (reached, waiting)
+        self._waiting.setdefault(call_id, []).append(waiter)
+        timer = loop.call_later(look_after, _give_up, waiting)
         try:
-            async with asyncio.timeout(min(seconds, 1.0 if here else LOOK_EVERY_S)):
-                await event.wait()
-        except TimeoutError:
-            pass
+            return await waiting
         finally:
-            events = self._waiting[call_id]
-            events.discard(event)
-            if not events:
+            timer.cancel()
+            waiters = self._waiting[call_id]
+            waiters.remove(waiter)
+            if not waiters:
                 del self._waiting[call_id]
 
     async def _run(self, lease: Lease) -> None:
@@ -103,7 +118,6 @@ class Worker(JobStarter):
             del works[lease.work]
             if not works:
                 del self._held[lease.call_id]
-        self.changed(lease.call_id)
 
     def _running(self) -> list[tuple[Lease, asyncio.Task[None]]]:
         return [held for works in self._held.values() for held in works.values()]

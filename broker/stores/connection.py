@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -50,19 +51,19 @@ def _memory_store() -> aioredis.Redis:
 
 
 class Store:
-    """Runs our scripts and single commands under a time limit, with one kind of error."""
+    """Runs our scripts and single commands under a time limit, with one kind of error.
+
+    Scripts that are called in one turn of the event loop travel together, in one pipeline.
+    """
 
     def __init__(self, client: aioredis.Redis, prefix: str, *, timeout_s: float) -> None:
         self.client = client
         self.prefix = f"{{{prefix}}}:"
         """In braces: one hash tag, so that every script may touch every key."""
         self._timeout_s = timeout_s
-        self._sources = {name: _source(name) for name in SCRIPTS}
-        self._digests = {
-            name: sha1(source, usedforsecurity=False).hexdigest()
-            for name, source in self._sources.items()
-        }
-        self._embedded = type(client).__module__.startswith("fakeredis")
+        self._scripts = {name: _Script(name) for name in SCRIPTS}
+        self._waiting: list[_Call] = []
+        self._batches: set[asyncio.Task[None]] = set()
 
     def key(self, *parts: str) -> str:
         return self.prefix + ":".join(parts)
@@ -76,31 +77,92 @@ class Store:
         within: float | None = None,
     ) -> Any:
         """The script's answer; StoreUnavailableError if it does not come `within` seconds."""
-        return await self.call(self._evaluate(script, keys, args), within=within)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        if not self._waiting:
+            batch = asyncio.create_task(self._send_batch())
+            self._batches.add(batch)
+            batch.add_done_callback(self._batches.discard)
+        self._waiting.append(_Call(self._scripts[script], (len(keys), *keys, *args), answer))
+        timer = loop.call_later(within or self._timeout_s, _out_of_time, answer)
+        try:
+            return await answer
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+        finally:
+            timer.cancel()
 
     async def call(self, command: Awaitable[Any], *, within: float | None = None) -> Any:
         """The command's answer; StoreUnavailableError if it does not come `within` seconds."""
         try:
             async with asyncio.timeout(within or self._timeout_s):
-                if self._embedded:
-                    await asyncio.sleep(0)  # fakeredis never yields to the loop by itself
                 return await command
         except (RedisError, OSError, TimeoutError) as error:
-            raise StoreUnavailableError(f"store: {type(error).__name__}", 1.0) from error
+            raise _unavailable(error) from error
 
-    async def _evaluate(
-        self, script: str, keys: Sequence[str], args: Sequence[str | bytes | float]
-    ) -> Any:
-        arguments: tuple[Any, ...] = (*keys, *args)
+    async def _send_batch(self) -> None:
+        """Everything that waits, in one pipeline; a script that the server forgot is sent again."""
+        await asyncio.sleep(0)  # whoever else is ready in this turn comes along
+        calls, self._waiting = self._waiting, []
         try:
-            return await self.client.evalsha(self._digests[script], len(keys), *arguments)
-        except NoScriptError:
-            source = self._sources[script].decode()
-            return await self.client.eval(source, len(keys), *arguments)
+            answers = await self._pipeline(calls, by_source=False)
+            forgotten = [
+                call for call, a in zip(calls, answers, strict=True) if isinstance(a, NoScriptError)
+            ]
+            if forgotten:
+                again = dict(
+                    zip(forgotten, await self._pipeline(forgotten, by_source=True), strict=True)
+                )
+                answers = [again.get(c, a) for c, a in zip(calls, answers, strict=True)]
+        except (RedisError, OSError) as error:
+            answers = [error] * len(calls)
+        for call, answer in zip(calls, answers, strict=True):
+            call.settle(answer)
+
+    async def _pipeline(self, calls: Sequence[_Call], *, by_source: bool) -> list[Any]:
+        pipeline = self.client.pipeline(transaction=False)
+        for call in calls:
+            if by_source:
+                pipeline.execute_command("EVAL", call.script.source, *call.arguments)
+            else:
+                pipeline.execute_command("EVALSHA", call.script.digest, *call.arguments)
+        return await pipeline.execute(raise_on_error=False)
 
     async def aclose(self) -> None:
+        await asyncio.gather(*self._batches, return_exceptions=True)
         await self.client.aclose()
 
 
-def _source(name: str) -> bytes:
-    return (files("broker.stores") / "scripts" / f"{name}.lua").read_bytes()
+def _out_of_time(answer: asyncio.Future[Any]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
+
+
+def _unavailable(error: Exception) -> StoreUnavailableError:
+    return StoreUnavailableError(f"store: {type(error).__name__}", 1.0)
+
+
+class _Script:
+    """One of our scripts."""
+
+    def __init__(self, name: str) -> None:
+        self.source = (files("broker.stores") / "scripts" / f"{name}.lua").read_bytes()
+        self.digest = sha1(self.source, usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    """One script call on its way, and who waits for its answer."""
+
+    script: _Script
+    arguments: tuple[str | bytes | float, ...]
+    answer: asyncio.Future[Any]
+
+    def settle(self, answer: Any) -> None:
+        """Hand over what came back, unless nobody waits any more."""
+        if self.answer.done():
+            return
+        if isinstance(answer, Exception):
+            self.answer.set_exception(answer)
+        else:
+            self.answer.set_result(answer)

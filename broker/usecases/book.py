@@ -63,4 +63,4 @@ class Book:
         if after.outcome is not None and before.outcome is None:
             self.metrics.calls.labels(after.outcome, reason_label(after.reason)).inc()
             log.info("call_over", call=after.id, outcome=after.outcome, reason=after.reason)
-        self.jobs.changed(after.id)
+        self.jobs.changed(after)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from broker.domain.call import Phone
 from broker.domain.customer import LookupState
 from broker.domain.errors import BrokerError, CallEndedError, SessionNotFoundError
+from broker.domain.record import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from broker.domain.call import Reference, ReferenceFormat
-    from broker.domain.record import Record, Session, Step
+    from broker.domain.record import Record, Step
     from broker.ports import CallPlatform, Clock, Lease, Note, Variable
     from broker.usecases.book import Book
     from broker.usecases.lookup import Asking, Lookup
@@ -57,7 +58,8 @@ class Run:
         """The step's age when this replica began; a takeover listens as long as the first did."""
         self._asking: Asking | None = None
         self._noted = 0
-        self._session: asyncio.Task[Session] | None = None
+        self._session = lease.record.session or _given(lease.record)
+        self._finding: asyncio.Task[Session] | None = None
 
     @property
     def step(self) -> Step:
@@ -71,11 +73,11 @@ class Run:
         return round(self.age() * 1000)
 
     def start(self) -> None:
-        """Begin to find the session, beside the lookup."""
-        if self.lease.record.session is None:
+        """Begin to find the session, beside the lookup, if somebody has to be asked."""
+        if self._session is None:
             within = self._deadlines.lookup_s
             finding = self._platform.find_session(self.lease.record.ref, within=within)
-            self._session = asyncio.create_task(finding, name="find session")
+            self._finding = asyncio.create_task(finding, name="find session")
 
     @property
     def asking(self) -> Asking:
@@ -105,22 +107,22 @@ class Run:
 
     async def session(self) -> Session:
         """The call's session. CallEndedError: no such call. SessionNotFoundError: unknown."""
-        known = self.lease.record.session
-        if known is not None:
-            return known
-        if self._session is None:
-            self.start()
-        if self._session is None:
-            raise SessionNotFoundError("no session")
+        if self._session is not None:
+            return self._session
+        if self._finding is None:
+            raise SessionNotFoundError("nobody was asked for the session")
         try:
-            return await asyncio.shield(self._session)
+            self._session = await asyncio.shield(self._finding)
         except CallEndedError:
             raise
         except BrokerError as error:
             raise SessionNotFoundError("the session could not be found out") from error
+        return self._session
 
     async def known_session(self, within: float) -> Session | None:
         """The same, if it can be had in time."""
+        if self._session is not None:
+            return self._session
         try:
             async with asyncio.timeout(within):
                 return await self.session()
@@ -147,6 +149,12 @@ class Run:
         """Leave nothing running."""
         if self._asking is not None:
             await self._asking.stop()
-        if self._session is not None:
-            self._session.cancel()
-            await asyncio.gather(self._session, return_exceptions=True)
+        if self._finding is not None:
+            self._finding.cancel()
+            await asyncio.gather(self._finding, return_exceptions=True)
+
+
+def _given(record: Record) -> Session | None:
+    """The session that the automation named."""
+    named = record.data.session_id
+    return Session(named, "given") if named is not None else None

@@ -38,8 +38,8 @@ class Watch:
             left = ends - self.clock.monotonic()
             if left <= 0:
                 break
-            await self.jobs.wait(record.id, left)
-            found = await self.ledger.find(record.id)
+            found = await self.jobs.wait(record.id, reached, left)
+            found = found or await self.ledger.find(record.id)
             if found is None:
                 break
             record = found
