@@ -11,6 +11,7 @@ from broker.domain.errors import (
     SessionNotFoundError,
     TemporaryError,
 )
+from broker.domain.fields import Fields, Region, text_of
 from broker.domain.premium import PremiumRule
 from broker.domain.record import Session
 from broker.http_client import (
@@ -45,6 +46,7 @@ __all__ = [
     "CrmAdapter",
     "Customer",
     "Envelope",
+    "Fields",
     "FixedHeaders",
     "JsonClient",
     "OAuthToken",
@@ -53,6 +55,7 @@ __all__ = [
     "Phone",
     "PremiumRule",
     "Reference",
+    "Region",
     "Reply",
     "ReplyLostError",
     "Session",
@@ -62,5 +65,6 @@ __all__ = [
     "fold_to_keypad",
     "once_more",
     "path_of",
+    "text_of",
     "time_left",
 ]

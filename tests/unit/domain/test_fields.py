@@ -1,0 +1,110 @@
+"""Raw values of a CRM, of whatever type, become a Customer."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from pydantic import ValidationError
+
+from broker.domain.customer import Customer
+from broker.domain.errors import PermanentError
+from broker.domain.fields import Fields, text_of, texts_of
+from broker.domain.premium import PremiumRule
+
+RULE = PremiumRule(field="tier", premium=frozenset({"gold"}), standard=frozenset({"basic"}))
+
+
+def test_a_record_with_the_default_names_needs_no_map() -> None:
+    record = {
+        "id": 7,
+        "email": " ada@example.com ",
+        "track_id": "T1",
+        "name": "Ada",
+        "language": "en",
+        "phones": ["+493023125001", "", None],
+        "phone": "+493023125002; +493023125001",
+        "tier": "gold",
+        "city": "London",
+    }
+    assert Fields().customer(record.get, RULE) == Customer(
+        id="7",
+        email="ada@example.com",
+        premium=True,
+        track_id="T1",
+        phones=("+493023125001", "+493023125002"),
+        name="Ada",
+        language="en",
+    )
+
+
+def test_what_a_crm_calls_otherwise_is_named() -> None:
+    fields = Fields.model_validate(
+        {"id": "no", "phones": "tel", "extra": {"city": "town", "zip": "zip", "flag": "flag"}}
+    )
+    record = {"no": "1", "tel": "+493023125001", "town": " Bonn", "zip": "", "flag": True}
+    customer = fields.customer(record.get)
+    assert customer.phones == ("+493023125001",)
+    assert customer.extra == {"city": "Bonn", "flag": "true"}
+
+
+@pytest.mark.parametrize("identity", [None, "", "  ", 1e20, ["1"], {"id": "1"}])
+def test_a_record_without_usable_id_is_refused(identity: object) -> None:
+    with pytest.raises(PermanentError):
+        Fields().customer({"id": identity}.get)
+
+
+@pytest.mark.parametrize(("tier", "premium"), [("Gold ", True), ("basic", False), ("new", None)])
+def test_the_tier_goes_through_the_premium_rule(tier: str, premium: bool | None) -> None:
+    assert Fields().customer({"id": "1", "tier": tier}.get, RULE).premium is premium
+
+
+def test_without_a_rule_nobody_knows_who_is_premium() -> None:
+    assert Fields().customer({"id": "1", "premium": True}.get).premium is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (" a ", "a"),
+        (0, "0"),
+        (True, "true"),
+        (False, "false"),
+        (Decimal("12.50"), "12.50"),
+        (date(2026, 11, 21), "2026-11-21"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        ("", None),
+        (" ", None),
+        (None, None),
+        (18446744073709551616.0, None),  # 2**64 in JSON: the last digits are lost
+        ([], None),
+        ({"a": 1}, None),
+        (b"a", None),
+    ],
+)
+def test_a_scalar_is_text_and_anything_else_is_absent(value: object, text: str | None) -> None:
+    assert text_of(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "texts"),
+    [
+        ("a; b;;", ("a", "b")),
+        (["a", 1, None, ["x"]], ("a", "1")),
+        (493023125001, ("493023125001",)),
+        (None, ()),
+        ({}, ()),
+    ],
+)
+def test_several_texts_are_a_list_or_separated_by_semicolons(
+    value: object, texts: tuple[str, ...]
+) -> None:
+    assert texts_of(value) == texts
+
+
+@pytest.mark.parametrize("options", [{"id": ""}, {"phones": [""]}, {"mail": "email"}])
+def test_a_field_that_cannot_be_is_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Fields.model_validate(options)
