@@ -9,7 +9,7 @@ from aiohttp import web
 from broker.web.answers import json_reply
 from broker.web.openapi import describe
 from broker.web.problems import problems
-from broker.web.routes import Route, routes
+from broker.web.routes import ROUTES, Handlers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from broker.web.calls import CallRoutes
     from broker.web.ops import Ops
     from broker.web.pages import Pages
+    from broker.web.routes import Route
 
 
 def build_service(  # noqa: PLR0913 - the parts of the service
@@ -42,19 +43,20 @@ def build_service(  # noqa: PLR0913 - the parts of the service
     async def openapi(request: web.Request) -> web.Response:  # noqa: ARG001 - a handler's signature
         return json_reply(document)
 
-    table = routes(calls, pages, ops, openapi)
-    document = describe(table, version)
-    for route in table:
-        service.router.add_route(route.method, route.path, _guarded(route, doorkeeper))
+    document = describe(ROUTES, version)
+    handlers = Handlers(calls, pages, ops, openapi)
+    for route in ROUTES:
+        handler = _guarded(route, handlers, doorkeeper)
+        service.router.add_route(route.method, route.path, handler)
         if route.method == "GET":
-            service.router.add_route("HEAD", route.path, _guarded(route, doorkeeper))
+            service.router.add_route("HEAD", route.path, handler)
     return service
 
 
 def _guarded(
-    route: Route, doorkeeper: Doorkeeper
+    route: Route, handlers: Handlers, doorkeeper: Doorkeeper
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    scope, handler = route.scope, route.handler
+    scope, handler = route.scope, route.handler(handlers)
     if scope is None:
         return handler
 

@@ -1,0 +1,264 @@
+"""What may be sent, and what is refused: each with its code, and no other call the worse for it."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import time
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import aiohttp
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.integration.service.conftest import Service
+
+JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+HOSTILE_IDS = ["../users/1", "%2e%2e", "a/b", "a?b", "a b", "x\x00y", "ä", "a" * 65, "1" * 10_000]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE_IDS)
+@pytest.mark.parametrize("field", ["call_id", "session_id", "parent_id", "agent_id"])
+async def test_hostile_id_is_refused_before_anything_is_sent(
+    service: Service, field: str, hostile: str
+) -> None:
+    body = {"call_id": uuid4().hex, "from": "+493023125001", field: hostile}
+    status, answer = await service.post("/v1/calls", body)
+    assert (status, answer["code"]) == (400, "invalid_id")
+    assert hostile not in str(answer)
+
+
+@pytest.mark.parametrize("hostile", ["..%2fusers", "%2e%2e", "a%00b", "a%3fb", "%f0%9f%93%9e"])
+async def test_hostile_id_in_the_address_is_refused(service: Service, hostile: str) -> None:
+    async with service.http.post(f"{service.url}/v1/calls/{hostile}/end") as response:
+        assert response.status in {400, 404}
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (b"no json", "invalid_body"),
+        (b'{"call_id": "a"', "invalid_body"),
+        (b'["call_id"]', "invalid_body"),
+        (b'{"call_id": "a", "call_id": "b"}', "invalid_body"),
+        (b'{"call_id": "a", "x": ' + b"[" * 17 + b"]" * 17 + b"}", "invalid_body"),
+        (b'{"call_id": "a", "x": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", "invalid_body"),
+        (b'{"call_id": "a", "x": NaN}', "invalid_body"),
+        (b'{"call_id": "a", "anonymous": "perhaps"}', "invalid_body"),
+        (b'{"call_id": "a", "from": {"number": 1}}', "invalid_body"),
+        (b'{"call_id": "a", "from": "' + b"1" * 300 + b'"}', "invalid_body"),
+        (b'{"call_id": 12}', "invalid_id"),
+        (b"\xff\xfe{}", "invalid_body"),
+        (b"{}", "missing_field"),
+        (b"", "missing_field"),
+        (b'{"call_id": ""}', "missing_field"),
+        (b'{"call_id": null}', "missing_field"),
+        (b'{"call_id": "{call.id}"}', "missing_field"),
+        (
+            b'{"call_id": "a", ' + b",".join(b'"k%d":1' % i for i in range(201)) + b"}",
+            "invalid_body",
+        ),
+    ],
+)
+async def test_body_that_cannot_be_read_is_refused_with_its_code(
+    service: Service, raw: bytes, code: str
+) -> None:
+    status, answer = await service.post("/v1/calls", data=raw, headers=JSON)
+    assert (status, answer["code"]) == (400, code)
+    assert answer["status"] == 400
+
+
+async def test_form_carries_the_same_fields_as_json(service: Service) -> None:
+    call = await service.rings("premium")
+    form = {"call_id": call["call_id"], "session_id": call["session_id"], "from": call["from"]}
+    status, answer = await service.post("/v1/calls?wait_ms=3000", data=form, headers=FORM)
+    assert (status, answer["route"]) == (200, "premium")
+
+
+async def test_json_that_is_called_a_form_is_still_json(service: Service) -> None:
+    raw = b'{"call_id": "' + uuid4().hex.encode() + b'"}'
+    status, _ = await service.post("/v1/calls", data=raw, headers=FORM)
+    assert status == 202
+
+
+async def test_too_large_a_body_is_refused_by_its_length_before_it_comes(
+    service: Service,
+) -> None:
+    reader, writer = await asyncio.open_connection(*_address(service))
+    writer.write(b"POST /v1/calls HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+    began = time.monotonic()
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 413")
+    assert time.monotonic() - began < 1
+    writer.close()
+
+
+async def test_too_large_a_body_without_length_is_refused(service: Service) -> None:
+    async def endless() -> Any:
+        for _ in range(100):
+            yield b"x" * 1000
+
+    status, answer = await service.post("/v1/calls", data=endless(), headers=JSON)
+    assert (status, answer["code"]) == (413, "too_large")
+
+
+async def test_encoded_body_is_refused(service: Service) -> None:
+    packed = gzip.compress(b'{"call_id": "a"}')
+    status, answer = await service.post(
+        "/v1/calls", data=packed, headers={**JSON, "Content-Encoding": "gzip"}
+    )
+    assert (status, answer["code"]) == (415, "encoding")
+
+
+async def test_address_that_does_not_exist_and_wrong_method_are_problems_too(
+    service: Service,
+) -> None:
+    assert (await service.get("/v2/calls"))[1]["code"] == "not_found"
+    status, answer = await service.get(f"/v1/calls/{uuid4().hex}/end")
+    assert (status, answer["code"]) == (405, "method_not_allowed")
+    assert (await service.get(f"/v1/calls/{uuid4().hex}"))[1]["code"] == "unknown_call"
+    unknown = await service.post(f"/v1/calls/{uuid4().hex}/tracking-email", {})
+    assert (unknown[0], unknown[1]["code"]) == (404, "unknown_call")
+
+
+@pytest.mark.parametrize("query", ["limit=-1", "limit=x", "cursor=abc", "state=over"])
+async def test_odd_list_query_is_refused(service: Service, query: str) -> None:
+    assert (await service.get(f"/v1/calls?{query}"))[0] == 400
+
+
+async def test_fields_may_have_the_names_the_ivr_gives_them(serve: Callable[..., Any]) -> None:
+    fields = {"call_id": "Details.ContactData.ContactId", "from": "caller"}
+    async with serve(inbound={"fields": fields}) as service:
+        call = await service.rings("premium")
+        body = {"Details": {"ContactData": {"ContactId": call["call_id"]}}, "caller": call["from"]}
+        status, answer = await service.post("/v1/calls?wait_ms=3000", body)
+        assert (status, answer["route"]) == (200, "premium")
+
+
+async def test_id_may_come_in_the_body_where_the_address_cannot_hold_it(service: Service) -> None:
+    call, _ = await service.starts("premium")
+    status, answer = await service.post("/v1/calls/_/end", {"call_id": call["call_id"]})
+    assert (status, answer["call_id"]) == (200, call["call_id"])
+    assert (await service.post("/v1/calls/_/end", {}))[1]["code"] == "missing_field"
+
+
+async def test_same_idempotency_key_with_other_content_is_refused(service: Service) -> None:
+    body = {"call_id": uuid4().hex, "from": "+494066969001"}
+    headers = {"Idempotency-Key": uuid4().hex}
+    assert (await service.post("/v1/calls", body, headers=headers))[0] == 202
+    assert (await service.post("/v1/calls", body, headers=headers))[0] == 202
+    other = {**body, "from": "+494066969002"}
+    status, answer = await service.post("/v1/calls", other, headers=headers)
+    assert (status, answer["code"]) == (409, "idempotency_conflict")
+
+
+CLIENTS = {
+    "ivr": {"key": "ivr-key-of-sixteen", "scopes": ["calls"]},
+    "desk": {"key": "desk-key-of-sixteen", "scopes": ["read"]},
+    "boss": {"key": "boss-key-of-sixteen", "scopes": ["read", "admin"]},
+    "plain": {"key": "plain-key-of-sixteen", "scopes": ["calls"], "allow_query": True},
+}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer ivr-key-of-sixteen"},
+        {"Authorization": "Key ivr-key-of-sixteen"},
+        {"X-Api-Key": "ivr-key-of-sixteen"},
+        {"Authorization": aiohttp.encode_basic_auth("anybody", "ivr-key-of-sixteen")},
+    ],
+)
+async def test_key_is_taken_in_every_header_an_ivr_can_send(
+    serve: Callable[..., Any], headers: dict[str, str]
+) -> None:
+    async with serve(server={"clients": CLIENTS}) as service:
+        status, _ = await service.post("/v1/calls", {"call_id": uuid4().hex}, headers=headers)
+        assert status == 202
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer wrong-key-of-sixteen"},
+        {"Authorization": "Basic !!!"},
+        {"Authorization": "Bearer"},
+        {"X-Api-Key": "\u00e4"},
+    ],
+)
+async def test_wrong_key_is_refused_without_effect(
+    serve: Callable[..., Any], headers: dict[str, str]
+) -> None:
+    async with serve(server={"clients": CLIENTS}) as service:
+        call_id = uuid4().hex
+        status, answer = await service.post("/v1/calls", {"call_id": call_id}, headers=headers)
+        assert (status, answer["code"]) == (401, "unauthorized")
+        boss = {"X-Api-Key": "boss-key-of-sixteen"}
+        assert (await service.get(f"/v1/calls/{call_id}", headers=boss))[0] == 404
+
+
+async def test_key_in_the_query_works_only_for_who_may(serve: Callable[..., Any]) -> None:
+    async with serve(server={"clients": CLIENTS}) as service:
+        query = f"call_id={uuid4().hex}&from=%2B494066969001"
+        status, _ = await service.post(f"/v1/calls?key=plain-key-of-sixteen&{query}", data=b"")
+        assert status == 202
+        status, _ = await service.post(f"/v1/calls?key=ivr-key-of-sixteen&{query}", data=b"")
+        assert status == 401
+
+
+async def test_scope_decides_what_a_key_may_do_and_see(serve: Callable[..., Any]) -> None:
+    async with serve(server={"clients": CLIENTS}) as service:
+        call = await service.rings("premium")
+        body = {"call_id": call["call_id"], "session_id": call["session_id"], "from": call["from"]}
+        ivr, desk, boss = (
+            {"X-Api-Key": f"{name}-key-of-sixteen"} for name in ("ivr", "desk", "boss")
+        )
+        await service.post("/v1/calls?wait_ms=3000", body, headers=ivr)
+        path = f"/v1/calls/{call['call_id']}"
+        assert (await service.get(path, headers=ivr))[1]["code"] == "scope"
+        assert (await service.post(f"{path}/end", {}, headers=desk))[1]["code"] == "scope"
+        _, masked = await service.get(path, headers=desk)
+        _, plain = await service.get(path, headers=boss)
+        assert plain["variables"]["ivr.email"] == call["email"]
+        assert plain["caller"] == call["from"]
+        assert call["email"] not in str(masked)
+        assert call["from"] not in str(masked)
+        assert masked["variables"]["ivr.route"] == "premium"
+
+
+async def test_store_that_is_away_refuses_the_call_within_200_ms(
+    serve: Callable[..., Any],
+) -> None:
+    async with serve(store={"url": "redis://127.0.0.1:1/0"}) as service:
+        began = time.monotonic()
+        async with service.http.post(
+            f"{service.url}/v1/calls", json={"call_id": uuid4().hex}
+        ) as response:
+            answer = await response.json(content_type=None)
+        assert time.monotonic() - began < 0.2
+        assert (response.status, answer["code"]) == (503, "store_unavailable")
+        assert response.headers["Retry-After"] == "1"
+        assert (await service.get("/livez"))[0] == 200
+        status, ready = await service.get("/readyz")
+        assert (status, ready["store"]) == (503, "down")
+
+
+async def test_metrics_count_calls_without_naming_callers(service: Service) -> None:
+    call, _ = await service.starts("premium")
+    await service.post(f"/v1/calls/{call['call_id']}/end", {})
+    async with service.http.get(f"{service.url}/metrics") as response:
+        text = await response.text()
+    assert 'broker_calls_total{outcome="premium",reason=""} 1.0' in text
+    assert 'broker_lookups_total{lookup="found"} 1.0' in text
+    assert call["from"] not in text
+    assert call["call_id"] not in text
+
+
+def _address(service: Service) -> tuple[str, int]:
+    host, _, port = service.url.removeprefix("http://").partition(":")
+    return host, int(port)
