@@ -24,6 +24,7 @@ _PLAIN = {
     "dict_type": "must be a table",
     "mapping_type": "must be a table",
     "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
     "float_parsing": "must be a number",
     "int_from_float": "must be a whole number",
     "int_parsing": "must be a whole number",
@@ -34,6 +35,10 @@ _PLAIN = {
     "missing": "is missing",
     "path_not_directory": "must be a directory that exists",
     "path_not_file": "must be a file that exists",
+}
+_TAGS = {
+    "union_tag_invalid": "must be one of {expected_tags}",
+    "union_tag_not_found": "is missing",
 }
 
 
@@ -62,11 +67,8 @@ def _told(detail: ErrorDetails, model: Any, data: Any, parents: Sequence[str]) -
     whole = (*parents, *path)
     if kind == "extra_forbidden":
         return Fault(whole, unknown(whole, names_at(model, path[:-1])))
-    if kind == "union_tag_invalid":
-        context = detail["ctx"]
-        return Fault((*whole, context["discriminator"].strip("'")), _one_of(context))
-    if kind == "union_tag_not_found":
-        return Fault((*whole, detail["ctx"]["discriminator"].strip("'")), _PLAIN["missing"])
+    if kind in _TAGS:
+        return Fault((*whole, *_tag_key(detail)), _TAGS[kind].format(**detail["ctx"]))
     return Fault(whole, _PLAIN.get(kind) or _without_input(detail))
 
 
@@ -80,8 +82,10 @@ def unknown(path: Sequence[str], names: frozenset[str]) -> str:
     return f"unknown key; known here: {', '.join(sorted(names)) or 'none'}"
 
 
-def _one_of(context: Mapping[str, Any]) -> str:
-    return f"must be one of {context['expected_tags']}"
+def _tag_key(detail: ErrorDetails) -> tuple[str, ...]:
+    """The key that says which of several tables it is; none if a function decides that."""
+    name = detail["ctx"]["discriminator"].strip("'")
+    return (name,) if name.isidentifier() else ()
 
 
 def _without_input(detail: ErrorDetails) -> str:

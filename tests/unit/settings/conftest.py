@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Discriminator, Field, SecretStr, Tag
 
 from broker.domain.errors import ConfigError
 from broker.domain.record import Session
@@ -26,9 +26,27 @@ def _quoting(value: str) -> str:
     raise ValueError(f"{value} is no good")
 
 
+def _size(value: Any) -> Any:
+    return value.get("size")
+
+
+class Small(Options):
+    size: str
+
+
+class Large(Options):
+    size: str
+
+
 class ShopOptions(Options):
     path: str = "customers.csv"
     file: Path | None = None
+    box: (
+        Annotated[
+            Annotated[Small, Tag("small")] | Annotated[Large, Tag("large")], Discriminator(_size)
+        ]
+        | None
+    ) = None
     quoted: Annotated[str | None, AfterValidator(_quoting)] = None
     token: SecretStr | None = None
     ca_file: str | None = None

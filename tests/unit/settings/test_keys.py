@@ -87,11 +87,26 @@ def test_a_wrong_kind_of_credentials_is_told_without_its_name(
     assert faults_of(platform={"driver": driver, "auth": auth}) == [
         "platform.auth.kind: must be one of 'password', 'token'"
     ]
+    assert faults_of(platform={"driver": driver, "auth": {"token": "x"}}) == [
+        "platform.auth.kind: is missing"
+    ]
+    assert faults_of(platform={"driver": driver, "auth": "c4n4ry"}) == [
+        "platform.auth: must be a table"
+    ]
     auth = {"kind": "password", "password": "hunter2", "usernme": "x"}
     assert faults_of(platform={"driver": driver, "auth": auth}) == [
         "platform.auth.username: is missing",
         "platform.auth.usernme: unknown key; did you mean username?",
     ]
+
+
+def test_a_choice_that_a_plug_in_makes_by_itself_is_told_without_its_value(
+    tables: Tables, faults_of: FaultsOf
+) -> None:
+    shop = tables()["crm"]["shop"]
+    for size, told in (("c4n4ry", "must be one of 'small', 'large'"), (None, "is missing")):
+        faults = faults_of(crm={"shop": shop | {"options": {"box": {"size": size}}}})
+        assert faults == [f"crm.shop.options.box: {told}"]
 
 
 def test_options_of_an_adapter_are_checked_with_the_rest(
