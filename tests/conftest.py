@@ -89,7 +89,7 @@ def redis_url() -> str:
 @pytest.fixture
 def prefix(redis_url: str) -> Iterator[str]:
     """A store prefix of this test alone, whose keys are deleted afterwards."""
-    name = f"test-{uuid4().hex}"
+    name = f"test-{uuid4().hex[:24]}"  # the longest that `store.prefix` takes is 32
     yield name
     with redis.Redis.from_url(redis_url) as client:
         for key in client.scan_iter(match=f"*{name}*", count=1000):
