@@ -171,9 +171,10 @@ class Worker(JobStarter):
     async def drain(self, grace_s: float) -> None:
         """Claim nothing more, finish what runs here, hand the rest over to other replicas."""
         self._claiming = False
-        tasks = [task for _, task in self._running()]
-        if tasks:
-            await asyncio.wait(tasks, timeout=grace_s)
+        until = self._clock.monotonic() + grace_s
+        while (running := self._running()) and (remaining := until - self._clock.monotonic()) > 0:
+            # What ends may start more: a step leaves a message to send.
+            await asyncio.wait([task for _, task in running], timeout=remaining)
         left = self._running()
         for loop in self._loops:
             loop.cancel()

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("broker.serve")
 _GC_THRESHOLD = 50_000
 """Records are trees, not cycles: the default of 700 costs 5 % of a call (docs/performance.md)."""
+_LAST_ANSWERS_S = 2.0
+"""How long a request that is still open after the drain may hold up the end."""
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -34,15 +36,19 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async with running_broker(settings) as broker:
         for warning in settings.warnings:
             log.warning("settings", detail=warning)
-        runner = web.AppRunner(broker.service, access_log=None, handle_signals=False)
+        runner = web.AppRunner(
+            broker.service, access_log=None, handle_signals=False, shutdown_timeout=_LAST_ANSWERS_S
+        )
         await runner.setup()
         try:
-            await web.TCPSite(runner, settings.server.host, settings.server.port).start()
+            site = web.TCPSite(runner, settings.server.host, settings.server.port)
+            await site.start()
             _say_started(broker, runner)
             await stop.wait()
             broker.health.draining = True
             log.info("draining", accepting_s=settings.server.drain_delay_s)
             await asyncio.sleep(settings.server.drain_delay_s)
+            await site.stop()
             await broker.worker.drain(settings.server.shutdown_grace_s)
         finally:
             await runner.cleanup()
