@@ -94,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
     key = settings.privacy.hash_key
     hashed = settings.privacy.log_numbers == "hashed" and key is not None
     configure(sys.stdout.buffer, hash_key=key.get_secret_value() if hashed and key else None)
+    gc.collect()
+    gc.freeze()  # what was imported stays: no collection has to look at it again
     gc.set_threshold(_GC_THRESHOLD)
     run_loop(until_signalled(settings))
     return 0

@@ -24,7 +24,7 @@ MATCHES_READ = 100
 _EMAIL = re.compile(r"[^\s@<>,;:\"()\[\]\\]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Customer:
     """One record of one CRM. Leave out what the CRM does not know; never send it empty."""
 
@@ -82,6 +82,8 @@ def clean(text: object) -> str | None:
     """`text` without control and direction characters, at most TEXT_LIMIT; None if nothing left."""
     if not isinstance(text, str):
         return None
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())[:TEXT_LIMIT] or None
     kept = "".join(" " if c in "\t\r\n" else c for c in text if _printable(c) or c in "\t\r\n")
     return " ".join(kept.split())[:TEXT_LIMIT] or None
 

@@ -40,7 +40,7 @@ class MessageState(StrEnum):
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Message:
     """What has become of one message of a call. At most one per call and purpose."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from broker.domain.customer import Folding, LookupResult, LookupState
+from broker.domain.evolve import evolve
 from broker.domain.messages import TRACKING, Message, MessageState, Tracking, When
 from broker.domain.record import Over, Record, Session, Step, Written, settled
 from broker.domain.routing import Route, Routing
@@ -35,12 +36,12 @@ class Finding:
 def add_alias(record: Record, alias: str) -> Record:
     if alias in (record.id, *record.aliases):
         return record
-    return replace(record, aliases=(*record.aliases, alias))
+    return evolve(record, aliases=(*record.aliases, alias))
 
 
 def add_reference(record: Record, step: Step, policy: Policy) -> Record:
     """A reference was typed: one more step, and the call is alive."""
-    return replace(record, steps=(*record.steps, step), idle_at=step.received_at + policy.idle_s)
+    return evolve(record, steps=(*record.steps, step), idle_at=step.received_at + policy.idle_s)
 
 
 def decide(record: Record, name: str, finding: Finding, policy: Policy, now: float) -> Record:
@@ -53,13 +54,13 @@ def decide(record: Record, name: str, finding: Finding, policy: Policy, now: flo
     if step.done:
         return record
     if record.over is not None:
-        return settled(record.with_step(replace(step, done=True, reason="call_over")))
+        return settled(record.with_step(evolve(step, done=True, reason="call_over")))
     if step.lookup is not None and not finding.late:
         return record
     result = _against_customer(record, finding.result, policy.folding)
     if finding.late and (record.customer is not None or result.state is not LookupState.FOUND):
         return record
-    decided = replace(
+    decided = evolve(
         step,
         lookup=result.state,
         route=_route(step, result, policy.routing),
@@ -72,8 +73,8 @@ def decide(record: Record, name: str, finding: Finding, policy: Policy, now: flo
     )
     if result.customer is not None and record.customer is None:
         steps = tuple(_superseded(other, name) for other in record.steps)
-        record = replace(record, customer=result.customer, customer_crm=result.source, steps=steps)
-    return replace(
+        record = evolve(record, customer=result.customer, customer_crm=result.source, steps=steps)
+    return evolve(
         record.with_step(decided),
         session=finding.session or record.session,
         decisions=record.decisions + 1,
@@ -85,8 +86,8 @@ def _superseded(step: Step, found_by: str) -> Step:
     if step.is_reference or step.name == found_by or step.done:
         return step
     if step.lookup is None:
-        return replace(step, done=True, reason="superseded")
-    return replace(step, done=True) if step.written is not None else step
+        return evolve(step, done=True, reason="superseded")
+    return evolve(step, done=True) if step.written is not None else step
 
 
 def _against_customer(record: Record, result: LookupResult, folding: Folding) -> LookupResult:
@@ -124,11 +125,11 @@ def wrote(  # noqa: PLR0913 - the facts of one write, each named at the call
     step = record.step(name)
     if step.done:
         return record
-    changed = replace(step, written=written, done=final, reason=reason or step.reason)
+    changed = evolve(step, written=written, done=final, reason=reason or step.reason)
     record = record.with_step(changed)
     if written is Written.OK:
         steps = tuple(_made_up_for(step) for step in record.steps)
-        record = replace(record, touched=True, steps=steps)
+        record = evolve(record, touched=True, steps=steps)
     return settled(_queue_tracking(record, policy, now))
 
 
@@ -136,7 +137,7 @@ def _made_up_for(step: Step) -> Step:
     """A write shows the whole record, so one that succeeds repairs those that failed before."""
     if step.written is not Written.FAILED:
         return step
-    return replace(step, written=Written.OK, reason=None)
+    return evolve(step, written=Written.OK, reason=None)
 
 
 def finish_step(record: Record, name: str, reason: str | None = None) -> Record:
@@ -144,7 +145,7 @@ def finish_step(record: Record, name: str, reason: str | None = None) -> Record:
     step = record.step(name)
     if step.done:
         return record
-    return settled(record.with_step(replace(step, done=True, reason=reason or step.reason)))
+    return settled(record.with_step(evolve(step, done=True, reason=reason or step.reason)))
 
 
 def end(record: Record, why: Over, now: float, disposition: str | None = None) -> Record:
@@ -154,8 +155,8 @@ def end(record: Record, why: Over, now: float, disposition: str | None = None) -
     """
     steps = tuple(_over(step, gone=why is Over.GONE) for step in record.steps)
     if record.over is not None:
-        return settled(replace(record, steps=steps))
-    return settled(replace(record, over=why, over_at=now, disposition=disposition, steps=steps))
+        return settled(evolve(record, steps=steps))
+    return settled(evolve(record, over=why, over_at=now, disposition=disposition, steps=steps))
 
 
 def _over(step: Step, *, gone: bool) -> Step:
@@ -163,10 +164,10 @@ def _over(step: Step, *, gone: bool) -> Step:
     if step.done:
         return step
     if step.lookup is None:
-        return replace(step, done=True, reason="call_over")
+        return evolve(step, done=True, reason="call_over")
     if step.written is not None:
-        return replace(step, done=True)
-    return replace(step, done=True, reason="unwritten") if gone else step
+        return evolve(step, done=True)
+    return evolve(step, done=True, reason="unwritten") if gone else step
 
 
 def tracking_refusal(record: Record, policy: Policy) -> str | None:
@@ -185,7 +186,7 @@ def request_tracking(record: Record, policy: Policy, now: float) -> Record:
     """A later node of the flow wants the tracking message sent."""
     if record.message(TRACKING) is not None or tracking_refusal(record, policy) is not None:
         return record
-    asked = replace(record, tracking_requested=True, idle_at=now + policy.idle_s)
+    asked = evolve(record, tracking_requested=True, idle_at=now + policy.idle_s)
     return _queue_tracking(asked, policy, now)
 
 
@@ -221,7 +222,7 @@ def sending(record: Record, purpose: str) -> Record:
     if message.state is not MessageState.QUEUED:
         return record
     return record.with_message(
-        replace(message, state=MessageState.SENDING, attempts=message.attempts + 1)
+        evolve(message, state=MessageState.SENDING, attempts=message.attempts + 1)
     )
 
 
@@ -233,7 +234,7 @@ def sent(record: Record, purpose: str, attempt: int, provider_id: str | None) ->
         return record
     return settled(
         record.with_message(
-            replace(message, state=MessageState.SENT, provider_id=provider_id, reason=None)
+            evolve(message, state=MessageState.SENT, provider_id=provider_id, reason=None)
         )
     )
 
@@ -244,9 +245,9 @@ def not_sent(record: Record, purpose: str, reason: str, retry_at: float | None =
     if not message.state.pending:
         return record
     if retry_at is None:
-        changed = replace(message, state=MessageState.FAILED, reason=reason)
+        changed = evolve(message, state=MessageState.FAILED, reason=reason)
     else:
-        changed = replace(message, state=MessageState.QUEUED, due_at=retry_at, reason=reason)
+        changed = evolve(message, state=MessageState.QUEUED, due_at=retry_at, reason=reason)
     return settled(record.with_message(changed))
 
 
@@ -256,7 +257,7 @@ def lost(record: Record, purpose: str) -> Record:
     if message.state is not MessageState.SENDING:
         return record
     return settled(
-        record.with_message(replace(message, state=MessageState.UNKNOWN, reason="answer_lost"))
+        record.with_message(evolve(message, state=MessageState.UNKNOWN, reason="answer_lost"))
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - the store's codec reads the annotations
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
 from broker.domain.call import CallRef
 from broker.domain.customer import Customer, LookupState
+from broker.domain.evolve import evolve
 from broker.domain.messages import Message, MessageState
 from broker.domain.routing import Route
 
@@ -56,7 +57,7 @@ class Over(StrEnum):
     IDLE = "idle"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Session:
     """The platform's variable store of a live call, and how we know its id."""
 
@@ -64,7 +65,7 @@ class Session:
     source: Literal["given", "resolved", "guessed"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CallData:
     """What the automation told us about the call, as it came."""
 
@@ -76,7 +77,7 @@ class CallData:
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
     """One lookup within a call: of the caller's number, or of one reference he typed."""
 
@@ -114,7 +115,7 @@ class Step:
         return self.done and self.written is None and self.reason in {"call_over", "unwritten"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Record:
     """One call. Frozen: every change is a new record, saved by the ledger in one atomic step."""
 
@@ -146,10 +147,13 @@ class Record:
         return CallRef(self.id, self.data.session_id)
 
     def step(self, name: str) -> Step:
-        return next(step for step in self.steps if step.name == name)
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise LookupError(f"the call has no step {name}")
 
     def with_step(self, changed: Step) -> Record:
-        return replace(
+        return evolve(
             self, steps=tuple(changed if s.name == changed.name else s for s in self.steps)
         )
 
@@ -166,7 +170,7 @@ class Record:
 
     def with_message(self, changed: Message) -> Record:
         kept = tuple(m for m in self.messages if m.purpose != changed.purpose)
-        return replace(self, messages=(*kept, changed))
+        return evolve(self, messages=(*kept, changed))
 
     @property
     def shown(self) -> Step | None:
@@ -220,7 +224,7 @@ def settled(record: Record) -> Record:
     if any(message.state.pending for message in record.messages):
         return record
     outcome, reason = _outcome(record)
-    return replace(record, outcome=outcome, reason=reason)
+    return evolve(record, outcome=outcome, reason=reason)
 
 
 def _outcome(record: Record) -> tuple[Outcome, str | None]:

@@ -49,6 +49,8 @@ _EVENT_LENGTH = 200
 _EMAIL = re.compile(r"[^\s@<>\"'=:,;()]+@[A-Za-z0-9.-]+")
 _DIGITS = r"[0-9](?:[ ()./-]{0,3}[0-9]){6,18}"
 _NUMBER = re.compile(rf"\+\(?{_DIGITS}|(?<![A-Za-z0-9])\(?{_DIGITS}(?![A-Za-z0-9])")
+_SUSPECT = re.compile(r"@|(?:[0-9][ ()./-]{0,3}){6}[0-9]")
+"""Cheap to look for: most lines have neither an address nor seven digits in a row."""
 _NO_NUMBER = re.compile(r"\d{1,3}(\.\d{1,3}){3}|\d{4}-\d{2}-\d{2}", re.ASCII)
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?:[^/?#\s]*@)?(?P<host>[^/?#\s]*)")
 
@@ -62,10 +64,17 @@ class Redaction:
     def __call__(self, _logger: Any, _method: str, event: EventDict) -> EventDict:
         line: dict[str, Any] = {"event": event_text(event.pop("event", ""))}
         line |= {key: event.pop(key) for key in _OURS if key in event}
-        return line | {str(key): self._shown(str(key), value) for key, value in event.items()}
+        for key, value in event.items():
+            if value is None or value is True or value is False:
+                line[key] = value
+            elif type(value) is str and _rule_of(key) is None:  # most of all values
+                line[key] = scrubbed(value)
+            else:
+                line[str(key)] = self._shown(str(key), value)
+        return line
 
     def _shown(self, key: str, value: Any) -> Any:
-        rule = _rule_of(key.lower())
+        rule = _rule_of(key)
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, list | tuple | set | frozenset):
@@ -101,7 +110,7 @@ class Redaction:
 
 @lru_cache(maxsize=1024)
 def _rule_of(key: str) -> Rule | None:
-    words = key.strip("_").split("_")
+    words = key.lower().strip("_").split("_")
     endings = ("_".join(words[start:]) for start in range(len(words)))
     return next((TABLE[ending] for ending in endings if ending in TABLE), None)
 
@@ -113,6 +122,8 @@ def event_text(text: object) -> str:
 
 def scrubbed(text: str) -> str:
     """`text` without what looks like an email address or a telephone number."""
+    if _SUSPECT.search(text) is None:
+        return text
     return _NUMBER.sub(_unless_harmless, _EMAIL.sub("[email]", text))
 
 

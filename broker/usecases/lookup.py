@@ -71,7 +71,7 @@ class Lookup:
         else:
             self._is_back(crm)
         seconds = self.clock.monotonic() - began
-        self.metrics.lookup_seconds.labels(crm.name, state).observe(seconds)
+        self.metrics.crm_lookup(crm.name, state).observe(seconds)
         return Answer(crm.name, state, customers, crm.priority, round(seconds * 1000), reason)
 
     def _went_away(self, crm: Crm, error: BaseException) -> None:

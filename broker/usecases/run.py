@@ -48,6 +48,7 @@ class Run:
         self.lease = lease
         self.call_id = lease.call_id
         self.name = lease.name
+        self._received_at = lease.record.step(lease.name).received_at
         self._book = book
         self._clock = clock
         self._lookup = lookup
@@ -67,7 +68,7 @@ class Run:
 
     def age(self) -> float:
         """Seconds since the step was received, on every replica alike."""
-        return self._clock.time() - self.step.received_at
+        return self._clock.time() - self._received_at
 
     def age_ms(self) -> int:
         return round(self.age() * 1000)

@@ -208,28 +208,28 @@ class StepJob:
         return Written.OK, None
 
     def _count_write(self, run: Run, written: Written, *, first: bool) -> None:
-        self.metrics.session_writes.labels(written).inc()
+        self.metrics.session_write(written).inc()
         if written is Written.OK:
             self.metrics.call_to_write.observe(run.age())
         if first:
             in_time = written is Written.OK and run.age() <= self.deadlines.write_s
-            self.metrics.writes_in_time.labels(str(in_time).lower()).inc()
+            self.metrics.write_in_time(str(in_time).lower()).inc()
 
     async def _after(self, run: Run, finding: Finding) -> None:
         """Tell the operator; a reference that was found is no failure."""
         step, record = run.step, run.lease.record
         lookup = step.lookup or finding.result.state
-        self.metrics.lookups.labels(lookup).inc()
+        self.metrics.lookup(lookup).inc()
         log.info(
             "step",
             call=run.call_id,
             step=run.name,
-            lookup=lookup,
-            route=step.route,
+            lookup=str(lookup),
+            route=step.route and str(step.route),
             reason=step.reason,
             ms=finding.ms,
             late=finding.late,
-            written=step.written,
+            written=step.written and str(step.written),
             crms=run.summary(),
         )
         if step.is_reference and lookup is LookupState.FOUND:

@@ -113,7 +113,9 @@ class Ignored(BaseModel):
 
 
 def reply(model: BaseModel, status: int = 200) -> web.Response:
-    return json_reply(model.model_dump(mode="json"), status)
+    """The model as JSON."""
+    body = model.__pydantic_serializer__.to_json(model)
+    return web.Response(body=body, status=status, content_type="application/json")
 
 
 def json_reply(content: Any, status: int = 200) -> web.Response:
