@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 CONNECTIONS_PER_HOST = 100
 """No limit over all hosts: one dead CRM must not use up the connections of the others."""
 
 
 @asynccontextmanager
-async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
+async def open_session(
+    nameservers: Sequence[str] | None = None,
+) -> AsyncIterator[aiohttp.ClientSession]:
     """A session for all outbound clients, closed with the context.
 
+    Names are looked up at `nameservers` (`host:port`), by default those of the system.
     It has no timeouts of its own (each caller has one deadline, outside), keeps no cookies and
     ignores proxy variables and netrc.
     """
     # c-ares asks without threads: aiohttp's threaded resolver lets a few look-ups of one dead
     # name hold up every other host until they time out.
-    resolver = aiohttp.AsyncResolver()
+    resolver = aiohttp.AsyncResolver(nameservers=nameservers)
     try:
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
