@@ -15,7 +15,7 @@ _ALL = "*"
 
 def is_path(text: str) -> bool:
     """Whether `text` is like `$`, `a.b`, `$.a[0].b`, `a.0.b` or `a[*].b`."""
-    return _PATH.fullmatch(text) is not None
+    return text != "" and _PATH.fullmatch(text) is not None
 
 
 def at(node: object, path: str) -> list[object]:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from crm_adapters.sql.statements import Statement
     from crm_adapters.sql.tables import Ending
 
-Row = "Mapping[str, object]"
 GRACE_S = 0.1
 """The broker cancels at the deadline; the database's own limit is only for when it could not."""
 

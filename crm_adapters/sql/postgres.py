@@ -46,9 +46,11 @@ class Postgres(Database):
         # `from None`: PostgreSQL's texts quote values, and values are caller data.
         try:
             async with asyncio.timeout(within + GRACE_S):
-                return await self._rows(statement, values, within)
-        except asyncpg.exceptions.ClientConfigurationError:
-            raise ConfigError("PostgreSQL: the dsn cannot be read") from None
+                try:
+                    return await self._rows(statement, values, within)
+                except _closed_meanwhile(asyncpg):
+                    # The server had closed a connection that was idle; to read again is harmless.
+                    return await self._rows(statement, values, within)
         except asyncpg.PostgresError as exc:
             raise _refusal(exc.sqlstate or "") from None
         except TimeoutError:
@@ -70,7 +72,10 @@ class Postgres(Database):
         self, statement: Statement, values: Mapping[str, str], within: float
     ) -> list[dict[str, object]]:
         pool = await self._opened()
-        connection = await pool.acquire()
+        try:
+            connection = await pool.acquire()
+        except ValueError:
+            raise ConfigError("PostgreSQL: the dsn cannot be read") from None
         try:
             await connection.execute(
                 f"BEGIN READ ONLY; SET LOCAL statement_timeout = {_ms(within)}"
@@ -96,6 +101,18 @@ class Postgres(Database):
                     server_settings={"application_name": APPLICATION},
                 )
             return self._pool
+
+
+def _closed_meanwhile(asyncpg: Any) -> tuple[type[Exception], ...]:
+    """What a connection says that the server closed; a server that is down says otherwise."""
+    return (
+        asyncpg.PostgresConnectionError,
+        asyncpg.AdminShutdownError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,  # the farewell has come, and asyncpg has not read it yet
+        ConnectionResetError,
+        BrokenPipeError,
+    )
 
 
 def _ms(seconds: float) -> int:
