@@ -37,7 +37,7 @@ class OneRequest(CrmAdapter):
         await self._client.request("GET", "/customers", params={"phone": phone.e164})
         return [Customer(id="c1", phones=(phone.e164,))]
 
-    async def find_by_reference(self, reference: Reference) -> Sequence[Customer]:
+    async def find_by_reference(self, reference: Reference) -> Sequence[Customer]:  # noqa: ARG002 - never asked
         raise LookupError("these calls have a number")
 
 
@@ -46,7 +46,7 @@ def silent_nameserver() -> Iterator[str]:
     """Takes every question and answers none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
-        yield "127.0.0.1:{}".format(server.getsockname()[1])
+        yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
 async def test_crm_with_a_hanging_name_delays_no_other(silent_nameserver: str) -> None:
