@@ -58,7 +58,7 @@ class Sqlite(Database):
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sqlite")
 
     def statement(self, sql: str) -> Statement:
-        return statement(sql, lambda number: f"?{number}")
+        return statement(sql, lambda number: f":p{number}")
 
     async def rows(
         self, statement: Statement, values: Mapping[str, str], within: float
@@ -95,7 +95,8 @@ class Sqlite(Database):
         """
         with closing(sqlite3.connect(self._uri, uri=True, timeout=lock_s)) as connection:
             connection.set_progress_handler(stopped.is_set, STEPS)
-            cursor = connection.execute(statement.text, statement.bound(values))
+            bound = {f"p{n}": text for n, text in enumerate(statement.bound(values), 1)}
+            cursor = connection.execute(statement.text, bound)
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
 
