@@ -61,7 +61,7 @@ class StepView(BaseModel):
     name: str
     value: str | None = Field(description="Number or reference; masked without the scope admin.")
     received_at: str
-    lookup: str
+    lookup: str | None = Field(description="`pending` until decided; null if it never was.")
     route: str | None
     reason: str | None
     source: str | None = Field(description="The CRM that knew the customer.")
@@ -211,7 +211,7 @@ def _step_view(step: Step, value: str | None) -> StepView:
         name=step.name,
         value=value,
         received_at=moment(step.received_at),
-        lookup=step.lookup or PENDING,
+        lookup=step.lookup or (None if step.done else PENDING),
         route=step.route,
         reason=step.reason,
         source=step.source,
