@@ -243,6 +243,7 @@ class TestSqlite(CrmAdapterKit):
     def adapter(self, tmp_path: Path, http: aiohttp.ClientSession) -> Iterator[CrmAdapter]:
         path = tmp_path / "customers.db"
         self.writer = sqlite3.connect(path, isolation_level=None)
+        self.writer.execute("PRAGMA synchronous = OFF")
         self.writer.execute(TABLE)
         marks = ", ".join("?" * len(COLUMNS))
         self.writer.executemany(f"INSERT INTO customers VALUES ({marks})", map(row, PEOPLE))  # noqa: S608

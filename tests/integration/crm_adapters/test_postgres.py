@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+import traceback
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -203,6 +204,25 @@ async def test_closing_closes_the_connections(
     await until(server, backend, None)
 
 
+async def test_a_lookup_ends_its_transaction_itself(make: Callable[..., SqlAdapter]) -> None:
+    """Else the pool would do it, and complain each time to the loop."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+    adapter = make(
+        by_phone="SELECT pg_sleep(30)::text AS id WHERE :e164 <> ''",
+        by_reference="SELECT 1 / (:reference::int - 1000002) AS id WHERE :reference <> '1000001'",
+    )
+    assert await adapter.find_by_reference(TYPED) == ()
+    with pytest.raises(PermanentError):
+        await adapter.find_by_reference(Reference("1000002"))
+    asking = asyncio.create_task(adapter.find_by_phone(BERLIN))
+    await asyncio.sleep(0.05)
+    asking.cancel()
+    await asyncio.wait({asking})
+    assert await adapter.find_by_reference(TYPED) == ()
+    assert complaints == []
+
+
 class Silent:
     """A listener that takes connections and never says a word."""
 
@@ -383,6 +403,7 @@ async def test_a_statement_that_the_server_refuses_is_told_by_its_code_alone(
         await make(**options).find_by_phone(BERLIN)
     assert type(refused.value) is error
     assert str(refused.value) == f"PostgreSQL: SQLSTATE {sqlstate}"
+    assert BERLIN.digits not in "".join(traceback.format_exception(refused.value))
 
 
 async def test_a_database_that_does_not_exist_and_a_dsn_that_is_none_stop_the_start(
