@@ -77,19 +77,19 @@ async def measure(contender: Contender, world: World, seconds: float) -> Latency
             async with aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0), headers=contender.headers
             ) as http:
-                await _generate(http, server.url, sessions, WARM_UP_S)
-                sessions.calls.clear()
-                await _generate(http, server.url, sessions, seconds)
+                await _generate(http, server.url, sessions, WARM_UP_S + seconds)
     finally:
         await runner.cleanup()
-    return _summary(list(sessions.calls.values()))
+    calls = list(sessions.calls.values())
+    return _summary([call for call in calls if call.due > calls[0].due + WARM_UP_S])
 
 
 async def _generate(
     http: aiohttp.ClientSession, url: str, sessions: Sessions, seconds: float
 ) -> None:
     arrivals = random.Random(7)  # noqa: S311 - the same arrivals for every contender
-    due, end = time.monotonic(), time.monotonic() + seconds
+    due = time.monotonic()
+    end = due + seconds
     async with asyncio.TaskGroup() as calls:
         while (due := due + arrivals.expovariate(RATE)) < end:
             await asyncio.sleep(max(0.0, due - time.monotonic()))

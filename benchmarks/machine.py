@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import socket
 import subprocess
 import time
@@ -126,13 +127,15 @@ def facts() -> list[str]:
     )
     memory_kib = int(Path("/proc/meminfo").read_text().split()[1])
     memory = f"{memory_kib / 2**20:.0f} GiB"
+    programs = {"redis-server": "--version", "nginx": "-v", "wrk": "-v"}
+    versions = [f"{name} {_version(name, option)}" for name, option in programs.items()]
     return [
         f"{os.cpu_count()} cores of {cpu}, {memory}, Linux {platform.release()}",
-        f"Python {platform.python_version()}, {_first_line('redis-server', '--version')}",
-        f"{_first_line('nginx', '-v')}, {_first_line('wrk', '-v')}",
+        ", ".join([f"Python {platform.python_version()}", *versions]),
     ]
 
 
-def _first_line(*command: str) -> str:
+def _version(*command: str) -> str:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    return (done.stdout or done.stderr).splitlines()[0].split(" Copyright")[0].strip()
+    found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
+    return found[0] if found else "of unknown version"

@@ -27,9 +27,9 @@ PACKAGES = ("aiohttp", "uvloop", "orjson", "redis", "hiredis", "pydantic", "fast
 HEAD = [
     "contender",
     "calls/s",
-    "ratio",
+    "of yardstick",
     "CPU µs/call",
-    "ratio",
+    "of yardstick",
     "Redis CPU µs/call",
     f"answer p50 / p99 ms at {RATE}/s",
     f"written p50 / p99 ms at {RATE}/s",
@@ -48,7 +48,7 @@ Made by `python -m benchmarks.run` on {today}. What is measured, and how to read
 {table}
 
 Full load: windows of {seconds:g} s, a fresh process for each, all contenders in turn: the median
-(lowest to highest; clean / all windows). A ratio to the yardstick is the median of the ratios
+(lowest to highest; clean / all windows). Shares of the yardstick: the median of the ratios
 round by round. At a steady pace: the median over the runs (clean / all runs). Live: with {live:,}
 calls going on.
 """
