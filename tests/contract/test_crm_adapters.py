@@ -26,7 +26,7 @@ from crm_adapters.rest import RestAdapter, RestOptions
 from crm_adapters.sql import SqlAdapter, SqlOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterator
+    from collections.abc import AsyncIterator, Collection
     from pathlib import Path
 
     import aiohttp
@@ -240,7 +240,9 @@ STATEMENTS = {
 
 class TestSqlite(CrmAdapterKit):
     @pytest.fixture
-    def adapter(self, tmp_path: Path, http: aiohttp.ClientSession) -> Iterator[CrmAdapter]:
+    async def adapter(
+        self, tmp_path: Path, http: aiohttp.ClientSession
+    ) -> AsyncIterator[CrmAdapter]:
         path = tmp_path / "customers.db"
         self.writer = sqlite3.connect(path, isolation_level=None)
         self.writer.execute("PRAGMA synchronous = OFF")
@@ -254,16 +256,22 @@ class TestSqlite(CrmAdapterKit):
             "premium": PREMIUM,
             "region": "DE",
         }
+        adapter = SqlAdapter(SqlOptions.model_validate(options), http)
         try:
-            yield SqlAdapter(SqlOptions.model_validate(options), http)
+            yield adapter
         finally:
+            await adapter.aclose()
             self.writer.close()
 
     @pytest.fixture
-    def broken(self, tmp_path: Path, http: aiohttp.ClientSession) -> CrmAdapter:
+    async def broken(
+        self, tmp_path: Path, http: aiohttp.ClientSession
+    ) -> AsyncIterator[CrmAdapter]:
         dsn = f"sqlite:///{tmp_path / 'nothing.db'}"
         options = {"dsn": dsn, "table": "customers", "fields": FIELDS}
-        return SqlAdapter(SqlOptions.model_validate(options), http)
+        adapter = SqlAdapter(SqlOptions.model_validate(options), http)
+        yield adapter
+        await adapter.aclose()
 
     async def hang(self) -> None:
         self.writer.execute("BEGIN EXCLUSIVE")
