@@ -11,8 +11,8 @@ from broker.ports import Clock
 class StoreClock(Clock):
     """The local clock, shifted to the store's by every answer of a script."""
 
-    fixed_ms: str = ""
-    """The time scripts should take as now; empty = the store's own."""
+    fixed_ms: int | None = None
+    """The time scripts should take as now; None = the store's own."""
 
     def __init__(self) -> None:
         self._offset = time.time() - time.monotonic()

@@ -27,7 +27,7 @@ ACCEPT_WITHIN_S = 0.15
 """An accept that the store does not confirm in this time is refused, retries included."""
 RENEW_CHUNK = 100
 _TRIES = 20
-_CALLS, _MESSAGES = "2", "3"
+_CALLS, _MESSAGES = "calls", "messages"
 _SAVED, _UNKNOWN, _FENCED = 1, -1, -2
 
 
@@ -45,25 +45,18 @@ class RedisLedger(Ledger):
     async def accept(self, record: Record, notes: Sequence[Note] = ()) -> Saved:
         works = [work for work, due in _works(record).items() if due is None]
         asked_at = self._clock.monotonic()
-        answer = await self._store.run(
-            "accept",
-            [self._call(record.id), *self._keys("calls", "active"), self._trace(record.id)],
-            [
-                self._store.prefix,
-                record.id,
-                self._clock.fixed_ms,
-                secrets.token_hex(8),
-                encode(record),
-                self._ttl_ms,
-                self._lease_ms,
-                _ms(record.idle_at),
-                _ms(record.received_at),
-                orjson.dumps(notes[0]) if notes else "",
-                len(works),
-                *works,
-                *record.aliases,
-            ],
-            within=ACCEPT_WITHIN_S,
+        params = {
+            "id": record.id,
+            "nonce": secrets.token_hex(8),
+            "ttl": self._ttl_ms,
+            "idle": _ms(record.idle_at),
+            "received": _ms(record.received_at),
+            "works": works,
+            "aliases": record.aliases,
+            "notes": _lines(notes),
+        }
+        answer = await self._run(
+            "accept", [self._call(record.id)], params, encode(record), within=ACCEPT_WITHIN_S
         )
         self._clock.follow(answer[1])
         if answer[0] == _SAVED:
@@ -104,15 +97,13 @@ class RedisLedger(Ledger):
             if after == before and not notes:
                 return Saved(before, before)
             asked_at = self._clock.monotonic()
-            operations, leased = _operations(before, after)
-            answer = await self._commit(
-                revision, encode(after), before.id, lease, notes, operations
-            )
+            moved = _moved(before, after)
+            answer = await self._commit(revision, after, lease, notes, moved)
             if answer[0] == _SAVED:
                 self._refresh(lease, answer[2], after)
                 leases = tuple(
                     self._lease(after, work, epoch, answer[2], asked_at)
-                    for work, epoch in zip(leased, answer[3:], strict=True)
+                    for (_, work), epoch in zip(moved["begin"], answer[3:], strict=True)
                 )
                 return Saved(before, after, leases)
             revision, before = answer[2], decode(answer[3])
@@ -122,34 +113,21 @@ class RedisLedger(Ledger):
     async def _commit(
         self,
         revision: int,
-        document: bytes,
-        call_id: str,
+        record: Record,
         lease: Lease | None,
         notes: Sequence[Note],
-        operations: Sequence[str],
+        moved: Mapping[str, Any],
     ) -> Any:
-        answer = await self._store.run(
-            "commit",
-            [
-                self._call(call_id),
-                *self._keys("calls", "messages", "active"),
-                self._trace(call_id),
-            ],
-            [
-                self._store.prefix,
-                call_id,
-                self._clock.fixed_ms,
-                revision,
-                lease.work if lease else "",
-                lease.epoch if lease else "",
-                document,
-                self._ttl_ms,
-                self._lease_ms,
-                len(notes),
-                *(orjson.dumps(note) for note in notes),
-                *operations,
-            ],
-        )
+        params = {
+            "id": record.id,
+            "revision": revision,
+            "ttl": self._ttl_ms,
+            "notes": _lines(notes),
+            **moved,
+        }
+        if lease is not None:
+            params |= {"work": lease.work, "epoch": lease.epoch}
+        answer = await self._run("commit", [self._call(record.id)], params, encode(record))
         self._clock.follow(answer[1])
         if answer[0] == _UNKNOWN:
             raise UnknownCallError("no record of this call")
@@ -164,11 +142,7 @@ class RedisLedger(Ledger):
 
     async def claim(self, limit: int) -> Sequence[Lease]:
         asked_at = self._clock.monotonic()
-        answer = await self._store.run(
-            "claim",
-            self._keys("calls", "messages"),
-            [self._store.prefix, self._clock.fixed_ms, limit, self._lease_ms],
-        )
+        answer = await self._run("claim", self._due_sets(), {"limit": limit})
         self._clock.follow(answer[0])
         return [
             self._lease(decode(doc), work.decode(), epoch, rev, asked_at)
@@ -193,20 +167,11 @@ class RedisLedger(Ledger):
 
     async def _extend(self, leases: Sequence[Lease], by_ms: int) -> Sequence[int]:
         held = [
-            part
+            (2 if _set_of(lease.work) == _MESSAGES else 1, lease.call_id, lease.work, lease.epoch)
             for lease in leases
-            for part in (
-                "2" if lease.work.startswith("message:") else "1",
-                lease.call_id,
-                lease.work,
-                lease.epoch,
-            )
         ]
-        answer: list[int] = await self._store.run(
-            "extend",
-            self._keys("calls", "messages"),
-            [self._store.prefix, self._clock.fixed_ms, by_ms, *held],
-        )
+        params = {"by": by_ms, "leases": held}
+        answer: list[int] = await self._run("extend", self._due_sets(), params)
         self._clock.follow(answer[0])
         return answer[1:]
 
@@ -241,12 +206,22 @@ class RedisLedger(Ledger):
         return max(0.0, self._clock.time() - first[0][1] / 1000) if first else 0.0
 
     async def ping(self) -> None:
-        answer = await self._store.run(
-            "extend",
-            self._keys("calls", "messages"),
-            [self._store.prefix, self._clock.fixed_ms, 0],
-        )
-        self._clock.follow(answer[0])
+        await self._extend([], 0)
+
+    async def _run(
+        self,
+        script: str,
+        keys: Sequence[str],
+        params: Mapping[str, Any],
+        *documents: bytes,
+        within: float | None = None,
+    ) -> Any:
+        """The script's answer. Its parameters travel as one JSON argument: packing many is slow."""
+        common: dict[str, Any] = {"prefix": self._store.prefix, "lease": self._lease_ms}
+        if self._clock.fixed_ms is not None:
+            common["now"] = self._clock.fixed_ms
+        packed = orjson.dumps({**common, **params})
+        return await self._store.run(script, keys, [packed, *documents], within=within)
 
     def _lease(
         self, record: Record, work: str, epoch: int, revision: int, asked_at: float
@@ -261,11 +236,8 @@ class RedisLedger(Ledger):
     def _trace(self, call_id: str) -> str:
         return self._store.key("trace", call_id)
 
-    def _keys(self, *names: str) -> list[str]:
-        return [
-            self._store.key(name) if name == "active" else self._store.key("due", name)
-            for name in names
-        ]
+    def _due_sets(self) -> list[str]:
+        return [self._store.key("due", _CALLS), self._store.key("due", _MESSAGES)]
 
 
 def _works(record: Record) -> dict[str, float | None]:
@@ -282,29 +254,28 @@ def _works(record: Record) -> dict[str, float | None]:
     return works
 
 
-def _operations(before: Record, after: Record) -> tuple[list[str], list[str]]:
-    """What the commit script has to move, and which works it leases to us, in that order."""
+def _moved(before: Record, after: Record) -> dict[str, Any]:
+    """What the commit script has to move: work that begins here, is due later, or is done."""
     had, has = _works(before), _works(after)
-    operations: list[str] = []
-    leased: list[str] = []
-    for work in had.keys() - has.keys():
-        operations += ["drop", _set_of(work), work]
-    for work, due in has.items():
-        if work not in had and due is None:
-            operations += ["lease", _set_of(work), work]
-            leased.append(work)
-        elif due is not None and had.get(work) != due:
-            operations += [_set_of(work), str(_ms(due)), work]
-    for alias in after.aliases:
-        if alias not in before.aliases:
-            operations += ["alias", alias, ""]
-    if after.over is not None and before.over is None:
-        operations += ["over", "", ""]
-    return operations, leased
+    return {
+        "begin": [(_set_of(w), w) for w, due in has.items() if due is None and w not in had],
+        "due": [
+            (_set_of(work), work, _ms(due))
+            for work, due in has.items()
+            if due is not None and had.get(work) != due
+        ],
+        "drop": [(_set_of(work), work) for work in had if work not in has],
+        "alias": [alias for alias in after.aliases if alias not in before.aliases],
+        "over": after.over is not None and before.over is None,
+    }
 
 
 def _set_of(work: str) -> str:
     return _MESSAGES if work.startswith("message:") else _CALLS
+
+
+def _lines(notes: Sequence[Note]) -> list[str]:
+    return [orjson.dumps(note).decode() for note in notes]
 
 
 def _ms(seconds: float) -> int:

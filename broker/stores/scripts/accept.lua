@@ -1,53 +1,54 @@
 -- Keep a new call with its first work, leased to the caller; or return the call that is known.
--- KEYS  1 call hash, 2 calls set, 3 active index, 4 trace list
--- ARGV  1 key prefix, 2 call id, 3 now ms ('' = server time), 4 nonce of this accept, 5 document,
---       6 ttl ms, 7 lease ms, 8 idle due ms, 9 received ms, 10 note ('' = none),
---       11 number of works, then the works, then the other ids of this call (aliases)
+-- KEYS  1 call hash
+-- ARGV  1 JSON: prefix, id, now (ms; absent = server time), nonce (of this accept), ttl, lease (ms),
+--         idle, received (ms since the epoch), works (names), aliases (other ids), notes (lines)
+--       2 document
 -- RETURN {1, now ms}                           kept (also if this very accept is repeated)
 --        {0, now ms, owner id, revision, doc}  known already
-local prefix, id = ARGV[1], ARGV[2]
-local now = tonumber(ARGV[3])
+local p, id = cjson.decode(ARGV[1]), nil
+id = p.id
+local now = p.now
 if not now then
   local t = redis.call('TIME')
   now = t[1] * 1000 + math.floor(t[2] / 1000)
 end
-local ttl, works = tonumber(ARGV[6]), tonumber(ARGV[11])
 
 local owner = false
 if redis.call('EXISTS', KEYS[1]) == 1 then
   owner = id
 else
-  owner = redis.call('GET', prefix .. 'alias:' .. id)
-  for i = 12 + works, #ARGV do
-    owner = owner or redis.call('GET', prefix .. 'alias:' .. ARGV[i])
+  owner = redis.call('GET', p.prefix .. 'alias:' .. id)
+  for _, alias in ipairs(p.aliases) do
+    owner = owner or redis.call('GET', p.prefix .. 'alias:' .. alias)
   end
 end
 if owner then
-  local known = redis.call('HMGET', prefix .. 'call:' .. owner, 'nonce', 'rev', 'doc')
+  local known = redis.call('HMGET', p.prefix .. 'call:' .. owner, 'nonce', 'rev', 'doc')
   if known[3] then
-    if known[1] == ARGV[4] then
+    if known[1] == p.nonce then
       return {1, now}
     end
     if owner ~= id then
-      redis.call('SET', prefix .. 'alias:' .. id, owner, 'PX', ttl)
+      redis.call('SET', p.prefix .. 'alias:' .. id, owner, 'PX', p.ttl)
     end
     return {0, now, owner, tonumber(known[2]), known[3]}
   end
 end
 
-redis.call('HSET', KEYS[1], 'nonce', ARGV[4], 'rev', 1, 'doc', ARGV[5])
-for i = 12, 11 + works do
-  redis.call('HSET', KEYS[1], 'ep:' .. ARGV[i], 1)
-  redis.call('ZADD', KEYS[2], now + tonumber(ARGV[7]), id .. '|' .. ARGV[i])
+local calls, trace = p.prefix .. 'due:calls', p.prefix .. 'trace:' .. id
+redis.call('HSET', KEYS[1], 'nonce', p.nonce, 'rev', 1, 'doc', ARGV[2])
+for _, work in ipairs(p.works) do
+  redis.call('HSET', KEYS[1], 'ep:' .. work, 1)
+  redis.call('ZADD', calls, now + p.lease, id .. '|' .. work)
 end
-redis.call('PEXPIRE', KEYS[1], ttl)
-redis.call('ZADD', KEYS[2], ARGV[8], id .. '|idle')
-redis.call('ZADD', KEYS[3], ARGV[9], id)
-for i = 12 + works, #ARGV do
-  redis.call('SET', prefix .. 'alias:' .. ARGV[i], id, 'PX', ttl, 'NX')
+redis.call('PEXPIRE', KEYS[1], p.ttl)
+redis.call('ZADD', calls, p.idle, id .. '|idle')
+redis.call('ZADD', p.prefix .. 'active', p.received, id)
+for _, alias in ipairs(p.aliases) do
+  redis.call('SET', p.prefix .. 'alias:' .. alias, id, 'PX', p.ttl, 'NX')
 end
-if ARGV[10] ~= '' then
-  redis.call('RPUSH', KEYS[4], ARGV[10])
-  redis.call('PEXPIRE', KEYS[4], ttl)
+for _, note in ipairs(p.notes) do
+  redis.call('RPUSH', trace, note)
+  redis.call('PEXPIRE', trace, p.ttl)
 end
 return {1, now}

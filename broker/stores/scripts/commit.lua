@@ -1,67 +1,67 @@
 -- Save a changed record if nobody changed it since and the work is still ours; move its work.
--- KEYS  1 call hash, 2 calls set, 3 messages set, 4 active index, 5 trace list
--- ARGV  1 key prefix, 2 call id, 3 now ms ('' = server time), 4 expected revision,
---       5 work held ('' = none), 6 its epoch, 7 document, 8 ttl ms, 9 lease ms,
---       10 number of notes, then the notes, then operations of three fields each:
---         lease S work   work of set S (2 or 3) begins, leased to the caller
---         S ms work      work of set S is due at that time
---         drop S work    work of set S is done
---         alias id -     one more id of this call
---         over - -       the call is no longer active
+-- KEYS  1 call hash
+-- ARGV  1 JSON: prefix, id, now (ms; absent = server time), revision (expected), work and epoch
+--         (what is held; absent = nothing), ttl, lease (ms), notes (lines), and
+--         lease  [[set, work], ...]      work begins, leased to the caller
+--         due    [[set, work, ms], ...]  work is due at that time
+--         drop   [[set, work], ...]      work is done
+--         alias  [id, ...]               more ids of this call
+--         over   true                    the call is no longer active
+--       2 document
 -- RETURN {1, now ms, revision, epochs of leased works ...}  saved (also if repeated)
 --        {0, now ms, revision, doc}                         changed by somebody since
 --        {-1, now ms}                                       unknown call
 --        {-2, now ms}                                       fenced: the work was taken over
-local prefix, id = ARGV[1], ARGV[2]
-local now = tonumber(ARGV[3])
+local p = cjson.decode(ARGV[1])
+local id = p.id
+local now = p.now
 if not now then
   local t = redis.call('TIME')
   now = t[1] * 1000 + math.floor(t[2] / 1000)
 end
+
 local known = redis.call('HMGET', KEYS[1], 'rev', 'doc')
 if not known[1] then
   return {-1, now}
 end
-local rev, expected = tonumber(known[1]), tonumber(ARGV[4])
-if ARGV[5] ~= '' and redis.call('HGET', KEYS[1], 'ep:' .. ARGV[5]) ~= ARGV[6] then
+local rev = tonumber(known[1])
+if p.work and tonumber(redis.call('HGET', KEYS[1], 'ep:' .. p.work)) ~= p.epoch then
   return {-2, now}
 end
-local repeated = rev == expected + 1 and known[2] == ARGV[7]
-if rev ~= expected and not repeated then
+local repeated = rev == p.revision + 1 and known[2] == ARGV[2]
+if rev ~= p.revision and not repeated then
   return {0, now, rev, known[2]}
 end
 
-local ttl, notes = tonumber(ARGV[8]), tonumber(ARGV[10])
-local answer = {1, now, expected + 1}
-local first = 11 + notes
+local answer = {1, now, p.revision + 1}
 if repeated then
-  for i = first, #ARGV, 3 do
-    if ARGV[i] == 'lease' then
-      answer[#answer + 1] = tonumber(redis.call('HGET', KEYS[1], 'ep:' .. ARGV[i + 2]))
-    end
+  for _, item in ipairs(p.begin) do
+    answer[#answer + 1] = tonumber(redis.call('HGET', KEYS[1], 'ep:' .. item[2]))
   end
   return answer
 end
 
-redis.call('HSET', KEYS[1], 'rev', expected + 1, 'doc', ARGV[7])
-redis.call('PEXPIRE', KEYS[1], ttl)
-for i = 11, first - 1 do
-  redis.call('RPUSH', KEYS[5], ARGV[i])
+redis.call('HSET', KEYS[1], 'rev', p.revision + 1, 'doc', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], p.ttl)
+local trace = p.prefix .. 'trace:' .. id
+for _, note in ipairs(p.notes) do
+  redis.call('RPUSH', trace, note)
 end
-redis.call('PEXPIRE', KEYS[5], ttl)
-for i = first, #ARGV, 3 do
-  local op, where, what = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  if op == 'lease' then
-    answer[#answer + 1] = redis.call('HINCRBY', KEYS[1], 'ep:' .. what, 1)
-    redis.call('ZADD', KEYS[tonumber(where)], now + tonumber(ARGV[9]), id .. '|' .. what)
-  elseif op == 'drop' then
-    redis.call('ZREM', KEYS[tonumber(where)], id .. '|' .. what)
-  elseif op == 'alias' then
-    redis.call('SET', prefix .. 'alias:' .. where, id, 'PX', ttl)
-  elseif op == 'over' then
-    redis.call('ZREM', KEYS[4], id)
-  else
-    redis.call('ZADD', KEYS[tonumber(op)], where, id .. '|' .. what)
-  end
+redis.call('PEXPIRE', trace, p.ttl)
+for _, item in ipairs(p.begin) do
+  answer[#answer + 1] = redis.call('HINCRBY', KEYS[1], 'ep:' .. item[2], 1)
+  redis.call('ZADD', p.prefix .. 'due:' .. item[1], now + p.lease, id .. '|' .. item[2])
+end
+for _, item in ipairs(p.due) do
+  redis.call('ZADD', p.prefix .. 'due:' .. item[1], item[3], id .. '|' .. item[2])
+end
+for _, item in ipairs(p.drop) do
+  redis.call('ZREM', p.prefix .. 'due:' .. item[1], id .. '|' .. item[2])
+end
+for _, alias in ipairs(p.alias) do
+  redis.call('SET', p.prefix .. 'alias:' .. alias, id, 'PX', p.ttl)
+end
+if p.over then
+  redis.call('ZREM', p.prefix .. 'active', id)
 end
 return answer
