@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from broker import plugins
 from broker.channels.email import EmailChannel, SmtpOptions
 from broker.channels.templates import Templates
+from broker.domain.errors import ConfigError
 from broker.http_client import open_session
 from broker.metrics import Metrics
 from broker.stores.clock import StoreClock
@@ -35,13 +37,17 @@ from broker.web.service import build_service
 from broker.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
     import aiohttp
     from aiohttp import web
 
     from broker.ports import CallPlatform, Channel, Ledger
     from broker.settings import Settings
+
+
+_START_CHECK_S = 3.0
+"""How long a part may take at the start to say that it cannot work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +205,28 @@ def _doorkeeper(settings: Settings) -> Doorkeeper:
         (Client(name, frozenset(client.scopes), client.allow_query), client.key.get_secret_value())
         for name, client in settings.server.clients.items()
     )
+
+
+async def refuse_unfit(parts: Parts) -> None:
+    """ConfigError naming the platform and every CRM that can never work as configured.
+
+    One that is merely away does not stop the start, nor does a mail server: calls get their
+    outcome all the same.
+    """
+    named: dict[str, Awaitable[str]] = {
+        "platform": parts.platform.ping(),
+        **{f"crm.{crm.name}": crm.adapter.ping() for crm in parts.lookup.crms},
+    }
+    checks = (asyncio.wait_for(ping, _START_CHECK_S) for ping in named.values())
+    results = await asyncio.gather(*checks, return_exceptions=True)
+    faults = [
+        f"{name}: {fault}"
+        for name, result in zip(named, results, strict=True)
+        if isinstance(result, ConfigError)
+        for fault in result.faults
+    ]
+    if faults:
+        raise ConfigError(*faults)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
-from broker.app import running_broker
+from broker.app import refuse_unfit, running_broker
 from broker.cli.common import add_config
 from broker.cli.loop import run_loop
 from broker.logs import configure
@@ -36,6 +36,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async with running_broker(settings) as broker:
         for warning in settings.warnings:
             log.warning("settings", detail=warning)
+        await refuse_unfit(broker.parts)
         runner = web.AppRunner(
             broker.service, access_log=None, handle_signals=False, shutdown_timeout=_LAST_ANSWERS_S
         )

@@ -93,6 +93,12 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
+def configuration(sandbox: Sandbox) -> dict[str, Any]:
+    """The configuration of a broker in front of the sandbox, to be changed."""
+    return tables(sandbox)
+
+
+@pytest.fixture
 async def service(sandbox: Sandbox) -> AsyncIterator[Service]:
     async with served(sandbox) as service:
         yield service
