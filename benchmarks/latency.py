@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from dataclasses import dataclass, field
@@ -58,8 +59,12 @@ class Sessions:
         body = f'{{"success":true,"item":{{"id":"{session_id}","valid":true}}}}'
         return web.Response(text=body, content_type="application/json")
 
+    async def ping(self, _: web.Request) -> web.Response:
+        return web.json_response({"success": True})
+
     async def serve(self) -> web.AppRunner:
         app = web.Application()
+        app.router.add_get("/api/v2/ping", self.ping)
         app.router.add_put("/api/v2/sessions/{session_id}", self.write)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
@@ -104,10 +109,11 @@ async def _call(
 ) -> None:
     body = {"call_id": uuid4().hex, "session_id": session_id, "from": f"+49151{number:08d}"}
     call.sent = time.monotonic()
-    async with http.post(url, json=body) as answer:
-        await answer.read()
-        if answer.ok:
-            call.answered = time.monotonic()
+    with contextlib.suppress(aiohttp.ClientError):  # the call counts as lost
+        async with http.post(url, json=body) as answer:
+            await answer.read()
+            if answer.ok:
+                call.answered = time.monotonic()
 
 
 def _summary(calls: list[Call]) -> Latency:

@@ -28,6 +28,8 @@ http {{
   }}
 }}
 """
+NOBODY = "+12025550199"
+"""The broker asks for it before it serves: a CRM that finds somebody by it finds anybody."""
 _RECORD = {
     "id": "40012",
     "email": "erika.mustermann@example.com",
@@ -40,9 +42,15 @@ _RECORD = {
     "created": "2021-03-04T10:11:12Z",
     "updated": "2026-10-30T08:00:00Z",
 }
-_CUSTOMER = f"location ~ ^/customers/(?<phone>.+)$ {{ return 200 '{json.dumps(_RECORD)}'; }}"
-_SESSION = """location ~ ^/api/v2/sessions/(?<session>[0-9a-f]+)$ { return 200
-  '{"success":true,"item":{"id":"$session","valid":true}}'; }"""
+_CUSTOMER = f"""
+location = /customers/{NOBODY} {{ return 404; }}
+location ~ ^/customers/(?<phone>.+)$ {{ return 200 '{json.dumps(_RECORD)}'; }}
+"""
+_SESSION = """
+location = /api/v2/ping { return 200 '{"success":true}'; }
+location ~ ^/api/v2/sessions/(?<session>[0-9a-f]+)$ { return 200
+  '{"success":true,"item":{"id":"$session","valid":true}}'; }
+"""
 
 
 class Stub:
