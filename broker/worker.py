@@ -23,8 +23,8 @@ CLAIM_EVERY_S = 0.1
 CLAIM_AT_MOST = 32
 LOOK_EVERY_S = 0.075
 """How often a waiting request looks at a call that another replica works on."""
-LOOK_HERE_S = 0.25
-"""The same for a call that is worked on here: only a wake-up that was missed waits for it."""
+LOOK_HERE_S = 1.0
+"""The same for a call that is worked on here, whose changes wake whoever waits."""
 log = structlog.get_logger("broker.worker")
 
 
@@ -47,6 +47,8 @@ class Worker(JobStarter):
         self._runners: Mapping[str, Callable[[Lease], Awaitable[None]]] = {}
         self._held: dict[str, dict[str, tuple[Lease, asyncio.Task[None]]]] = {}
         """Call id -> work -> what runs here."""
+        self._newest: dict[str, Record] = {}
+        """Of the calls that something runs for here."""
         self._waiting: dict[str, list[_Waiter]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._claiming = False
@@ -76,6 +78,8 @@ class Worker(JobStarter):
             task.cancel()
 
     def changed(self, record: Record) -> None:
+        if record.id in self._held:
+            self._newest[record.id] = record
         for reached, waiting in self._waiting.get(record.id, ()):
             if not waiting.done() and reached(record):
                 waiting.set_result(record)
@@ -83,6 +87,9 @@ class Worker(JobStarter):
     async def wait(
         self, call_id: str, reached: Callable[[Record], bool], seconds: float
     ) -> Record | None:
+        newest = self._newest.get(call_id)
+        if newest is not None and reached(newest):
+            return newest
         look_after = min(seconds, LOOK_HERE_S if call_id in self._held else LOOK_EVERY_S)
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[Record | None] = loop.create_future()
@@ -118,6 +125,7 @@ class Worker(JobStarter):
             del works[lease.work]
             if not works:
                 del self._held[lease.call_id]
+                self._newest.pop(lease.call_id, None)
 
     def _running(self) -> list[tuple[Lease, asyncio.Task[None]]]:
         return [held for works in self._held.values() for held in works.values()]
