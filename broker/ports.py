@@ -20,6 +20,24 @@ if TYPE_CHECKING:
     from broker.domain.references import Limit
 
 Variable = str | bool | int
+
+_store_patience: ContextVar[float | None] = ContextVar("store_patience", default=None)
+
+
+def store_answers_within(seconds: float | None) -> None:
+    """From now on the current task gives the store `seconds` in all; None = as long as it takes.
+
+    A caller is waiting for whoever sets this. Work that a request starts does not inherit it.
+    """
+    _store_patience.set(None if seconds is None else time.monotonic() + seconds)
+
+
+def store_patience(most: float) -> float:
+    """Seconds that the next answer of the store is waited for, at most `most`."""
+    until = _store_patience.get()
+    return most if until is None else max(0.001, min(most, until - time.monotonic()))
+
+
 Note = Mapping[str, Any]
 """One line of a call's trace: `at` (epoch seconds), `event`, and facts without personal data."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,8 @@ class Worker(JobStarter):
 
     def start(self, leases: Sequence[Lease]) -> None:
         for lease in leases:
-            task = asyncio.create_task(self._run(lease), name=lease.work)
+            # A context of its own: a request's patience with the store ends with the request.
+            task = asyncio.create_task(self._run(lease), name=lease.work, context=Context())
             self._held.setdefault(lease.call_id, {})[lease.work] = (lease, task)
             task.add_done_callback(partial(self._forget, lease))
 
@@ -142,6 +144,9 @@ class Worker(JobStarter):
         except StoreUnavailableError as error:
             self._store_is(up=False, detail=str(error))
             return
+        except Exception:
+            log.exception("claim_failed")  # the loop must outlive whatever it finds
+            return
         self._store_is(up=True)
         for lease in leases:
             if lease.epoch > 1 and lease.work.startswith("step:"):
@@ -167,17 +172,30 @@ class Worker(JobStarter):
             except StoreUnavailableError as error:
                 self._store_is(up=False, detail=str(error))
                 continue
+            except Exception:
+                log.exception("renew_failed")
+                continue
             for lease in lost:
                 self._drop(lease)
 
     def _drop(self, lease: Lease) -> None:
-        """The lease is somebody else's now, or its work is done: stop, if it still runs here."""
+        """The lease is somebody else's now, or its work is done: stop, if it still runs here.
+
+        A message is not stopped: its send cannot be taken back, and its result is still true.
+        """
+        if lease.work.startswith("message:"):
+            return
         known, task = self._held.get(lease.call_id, {}).get(lease.work, (None, None))
         if known is lease and task is not None:
             task.cancel()
 
     async def drain(self, grace_s: float) -> None:
-        """Claim nothing more, finish what runs here, hand the rest over to other replicas."""
+        """Claim nothing more, finish what runs here, hand the rest over to other replicas.
+
+        The second time there is nothing left to do.
+        """
+        if not self._loops:
+            return
         self._claiming = False
         until = self._clock.monotonic() + grace_s
         while (running := self._running()) and (remaining := until - self._clock.monotonic()) > 0:

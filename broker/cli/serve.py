@@ -50,7 +50,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             log.info("draining", accepting_s=settings.server.drain_delay_s)
             await asyncio.sleep(settings.server.drain_delay_s)
             await site.stop()
-            await broker.worker.drain(settings.server.shutdown_grace_s)
+            grace = settings.server.shutdown_grace_s
+            # Kept-alive connections end with the listener, while what runs is finished.
+            await asyncio.gather(runner.cleanup(), broker.worker.drain(grace))
         finally:
             await runner.cleanup()
     log.info("stopped")

@@ -38,7 +38,7 @@ class ReferenceLimits:
         The first reference of a call is never refused because of what other callers did.
         """
         limits: list[Limit] = []
-        caller = next((s.value for s in record.steps if s.name == NUMBER and s.value), None)
+        caller = _caller(record)
         if caller is not None:
             key = f"caller:{_hashed(caller)}"
             limits.append(Limit(key, self.failures_per_caller_per_day, _DAY_S))
@@ -46,6 +46,13 @@ class ReferenceLimits:
             most = self.failures_per_called_per_10min if record.tries else _UNLIMITED
             limits.append(Limit(f"called:{_hashed(record.data.to)}", most, _TEN_MINUTES_S))
         return tuple(limits)
+
+
+def _caller(record: Record) -> str | None:
+    """The caller's number in E.164, also of a call that began with its reference."""
+    looked_up = next((s.value for s in record.steps if s.name == NUMBER and s.value), None)
+    told = record.data.from_
+    return looked_up or (told if told and told.startswith("+") else None)
 
 
 def _hashed(number: str) -> str:

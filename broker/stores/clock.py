@@ -17,9 +17,12 @@ class StoreClock(Clock):
     def __init__(self) -> None:
         self._offset = time.time() - time.monotonic()
 
-    def follow(self, store_ms: int) -> None:
-        """The store just said that it is `store_ms` (milliseconds since the epoch)."""
-        self._offset = store_ms / 1000 - time.monotonic()
+    def follow(self, store_ms: int, asked_at: float) -> None:
+        """Asked at `asked_at` (`monotonic`), the store says that it is `store_ms` since the epoch.
+
+        Half of the time that passed since is taken for the way back.
+        """
+        self._offset = store_ms / 1000 - (asked_at + time.monotonic()) / 2
 
     def time(self) -> float:
         return time.monotonic() + self._offset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
@@ -14,6 +15,7 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from broker.domain.errors import ConfigError, StoreUnavailableError
+from broker.ports import store_patience
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -80,11 +82,12 @@ class Store:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
         if not self._waiting:
-            batch = asyncio.create_task(self._send_batch())
+            batch = asyncio.create_task(self._send_batch(), context=Context())
             self._batches.add(batch)
             batch.add_done_callback(self._batches.discard)
         self._waiting.append(_Call(self._scripts[script], (len(keys), *keys, *args), answer))
-        timer = loop.call_later(within or self._timeout_s, _out_of_time, answer)
+        patience = store_patience(within or self._timeout_s)
+        timer = loop.call_later(patience, _out_of_time, answer)
         try:
             return await answer
         except (RedisError, OSError) as error:
@@ -95,7 +98,7 @@ class Store:
     async def call(self, command: Awaitable[Any], *, within: float | None = None) -> Any:
         """The command's answer; StoreUnavailableError if it does not come `within` seconds."""
         try:
-            async with asyncio.timeout(within or self._timeout_s):
+            async with asyncio.timeout(store_patience(within or self._timeout_s)):
                 return await command
         except (RedisError, OSError, TimeoutError) as error:
             raise _unavailable(error) from error

@@ -10,6 +10,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import structlog
 
 from broker.domain.errors import FencedError, UnknownCallError
 from broker.ports import Lease, Ledger, Saved
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from broker.stores.clock import StoreClock
     from broker.stores.connection import Store
 
+log = structlog.get_logger("broker.ledger")
 ACCEPT_WITHIN_S = 0.15
 """An accept that the store does not confirm in this time is refused, retries included."""
 RENEW_CHUNK = 100
@@ -58,7 +60,7 @@ class RedisLedger(Ledger):
         answer = await self._run(
             "accept", [self._call(record.id)], params, encode(record), within=ACCEPT_WITHIN_S
         )
-        self._clock.follow(answer[1])
+        self._clock.follow(answer[1], asked_at)
         if answer[0] == _SAVED:
             leases = tuple(self._lease(record, work, 1, 1, asked_at) for work in works)
             return Saved(record, record, leases)
@@ -127,8 +129,9 @@ class RedisLedger(Ledger):
         }
         if lease is not None:
             params |= {"work": lease.work, "epoch": lease.epoch}
+        asked_at = self._clock.monotonic()
         answer = await self._run("commit", [self._call(record.id)], params, encode(record))
-        self._clock.follow(answer[1])
+        self._clock.follow(answer[1], asked_at)
         if answer[0] == _UNKNOWN:
             raise UnknownCallError("no record of this call")
         if answer[0] == _FENCED:
@@ -143,11 +146,13 @@ class RedisLedger(Ledger):
     async def claim(self, limit: int) -> Sequence[Lease]:
         asked_at = self._clock.monotonic()
         answer = await self._run("claim", self._due_sets(), {"limit": limit})
-        self._clock.follow(answer[0])
-        return [
-            self._lease(decode(doc), work.decode(), epoch, rev, asked_at)
-            for _, work, epoch, rev, doc in answer[1:]
-        ]
+        self._clock.follow(answer[0], asked_at)
+        leases: list[Lease] = []
+        for call_id, work, epoch, rev, doc in answer[1:]:
+            record = _readable(doc, call_id.decode())
+            if record is not None:
+                leases.append(self._lease(record, work.decode(), epoch, rev, asked_at))
+        return leases
 
     async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
         lost: list[Lease] = []
@@ -171,8 +176,9 @@ class RedisLedger(Ledger):
             for lease in leases
         ]
         params = {"by": by_ms, "leases": held}
+        asked_at = self._clock.monotonic()
         answer: list[int] = await self._run("extend", self._due_sets(), params)
-        self._clock.follow(answer[0])
+        self._clock.follow(answer[0], asked_at)
         return answer[1:]
 
     async def active(self, limit: int, before: float | None = None) -> Sequence[Record]:
@@ -188,7 +194,9 @@ class RedisLedger(Ledger):
         forgotten = [i for i, doc in zip(ids, documents, strict=True) if doc is None]
         if forgotten:
             await self._store.call(client.zrem(index, *forgotten))
-        return [decode(doc) for doc in documents if doc is not None]
+        known = [(i, doc) for i, doc in zip(ids, documents, strict=True) if doc is not None]
+        records = [_readable(doc, call_id.decode()) for call_id, doc in known]
+        return [record for record in records if record is not None]
 
     async def trace(self, call_id: str) -> Sequence[Note]:
         lines = await self._store.call(self._store.client.lrange(self._trace(call_id), 0, -1))
@@ -238,6 +246,15 @@ class RedisLedger(Ledger):
 
     def _due_sets(self) -> list[str]:
         return [self._store.key("due", _CALLS), self._store.key("due", _MESSAGES)]
+
+
+def _readable(document: bytes, call_id: str) -> Record | None:
+    """The record; None, and a line in the log, for what a newer version or a fault has written."""
+    try:
+        return decode(document)
+    except ValueError as error:
+        log.error("record_unreadable", call=call_id, error=type(error).__name__)  # noqa: TRY400
+        return None
 
 
 def _works(record: Record) -> dict[str, float | None]:

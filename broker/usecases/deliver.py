@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SEND_WITHIN_S = 20.0
 """One attempt, from connecting to the provider's answer."""
 _ACK_RETRY_S = 0.5
+_MARK_RETRY_S = 0.1
 log = structlog.get_logger("broker.message")
 
 
@@ -63,13 +64,22 @@ class Deliver:
             change = partial(not_sent, purpose=message.purpose, reason=reason)
             await self._save(lease, change, reason)
             return
-        record = await self.book.save(
-            lease.call_id, partial(sending, purpose=message.purpose), lease
-        )
+        record = await self._mark_sending(lease, message)
         begun = record.message(message.purpose)
         if begun is None or begun.state is not MessageState.SENDING:
             return
         await self._send(lease, begun, envelope)
+
+    async def _mark_sending(self, lease: Lease, message: Message) -> Record:
+        """The record with the mark; a lost reply is asked for again, since a mark sends nothing."""
+        change = partial(sending, purpose=message.purpose)
+        while True:
+            try:
+                return await self.book.save(lease.call_id, change, lease)
+            except StoreUnavailableError:
+                if self.clock.monotonic() >= lease.expires:
+                    raise
+            await self.clock.sleep(_MARK_RETRY_S)
 
     async def _envelope(self, record: Record, message: Message) -> Envelope:
         customer = record.customer

@@ -27,6 +27,8 @@ class Finish:
         record = await self.book.ledger.find(any_id)
         if record is None or any_id not in {record.id, record.data.session_id}:
             return None
+        if record.over is not None:
+            return record
         now = self.clock.time()
         change = partial(end, why=Over.ENDED, now=now, disposition=disposition)
         note = {"at": now, "event": "call_ended"}

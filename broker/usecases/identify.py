@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -66,7 +67,11 @@ class Identify:
         step = self._number_step(event, now)
         record = self._new_record(event, now, (step,))
         note = {"at": now, "event": "accepted", "step": NUMBER}
-        return (await self.book.open(record, [note])).record
+        known = (await self.book.open(record, [note])).record
+        if known.over is None and not any(s.name == NUMBER for s in known.steps):
+            # Only a reference was heard of this call so far.
+            known = await self.book.save(known.id, partial(_add_number, step=step), notes=[note])
+        return known
 
     async def _on_child(self, event: CallStarted) -> Record | None:
         parent = await self.book.ledger.find(event.parent_id or event.call_id)
@@ -74,13 +79,17 @@ class Identify:
             return parent
         return await self.book.save(parent.id, lambda record: add_alias(record, event.call_id))
 
-    async def on_reference(self, event: CallStarted, typed: str | None) -> tuple[Record, str]:
+    async def on_reference(
+        self, event: CallStarted, typed: str | None
+    ) -> tuple[Record | None, str]:
         """The call's record and the name of the step that answers for what was typed.
 
-        The same value again is the same step. A call that is over has no new steps: its name is
-        empty then.
+        The same value again is the same step. A call that is over has no new steps: the name is
+        that of its last one, or empty. None for a child leg of a call we do not know.
         """
         record = await self.book.ledger.find(event.parent_id or event.call_id)
+        if record is None and event.is_child:
+            return None, ""
         if record is None:
             record = (await self.book.open(self._new_record(event, self.clock.time(), ()))).record
         value = self.references.normalise(typed)
@@ -92,7 +101,8 @@ class Identify:
 
     async def _new_reference(self, record: Record, value: str) -> tuple[Record, str]:
         limits = self.limits.of(record)
-        full = None if self._tries_used(record) else await self.counters.reserve(limits)
+        used_up = self._tries_used(record)
+        full = None if used_up else await self.counters.reserve(limits)
         step = self._reference_step(value, full)
         note = {"at": step.received_at, "event": "accepted", "step": "reference"}
 
@@ -105,7 +115,8 @@ class Identify:
 
         saved = await self.book.save(record.id, change, notes=[note])
         mine = self._answered_by(saved, value)
-        if full is None and (mine is None or mine.received_at != step.received_at):
+        repeated = mine is None or mine.received_at != step.received_at
+        if repeated and full is None and not used_up:
             await self.counters.refund(limits)  # the same value came twice at once
         name = mine.name if mine is not None else _last(saved)
         if mine is not None and mine.reason == "reference_limit":
@@ -143,10 +154,15 @@ class Identify:
         withheld = number == "withheld"
         return Step(NUMBER, now, preset=LookupState.WITHHELD if withheld else LookupState.NOT_FOUND)
 
+    def _spelled(self, event: CallStarted) -> str | None:
+        """The caller's number in E.164 if it is one, else as it came."""
+        number = self.numbering.parse(event.from_, event.to, anonymous=event.anonymous)
+        return number.e164 if isinstance(number, Phone) else event.from_
+
     def _new_record(self, event: CallStarted, now: float, steps: tuple[Step, ...]) -> Record:
         data = CallData(
             session_id=event.session_id,
-            from_=event.from_,
+            from_=self._spelled(event),
             to=event.to,
             agent_id=event.agent_id,
             anonymous=event.anonymous,
@@ -161,6 +177,13 @@ class Identify:
             aliases=tuple(alias for alias in aliases if alias),
             steps=steps,
         )
+
+
+def _add_number(record: Record, step: Step) -> Record:
+    """The call-start of a call that a reference had opened."""
+    if record.over is not None or any(known.name == NUMBER for known in record.steps):
+        return record
+    return replace(record, steps=(step, *record.steps))
 
 
 def _limited(step: Step) -> Step:

@@ -44,7 +44,11 @@ class Notify:
             record.id, lambda current: request_tracking(current, self.policy, now)
         )
         if saved.message(TRACKING) is None:
-            refusal = tracking_refusal(saved, self.policy)
-            if refusal is not None:
-                raise BadInputError(REFUSALS[refusal], code=refusal)
+            self.check(saved)
         return saved
+
+    def check(self, record: Record) -> None:
+        """BadInputError with a code of `REFUSALS` if no tracking message can come of this call."""
+        refusal = tracking_refusal(record, self.policy)
+        if refusal is not None:
+            raise BadInputError(REFUSALS[refusal], code=refusal)

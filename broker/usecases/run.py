@@ -55,7 +55,10 @@ class Run:
         self._platform = platform
         self._references = references
         self._deadlines = deadlines
-        self.began_at = self.age() if lease.epoch > 1 else 0.0
+        self.taken_over = lease.epoch > 1
+        self.said_timeout = False
+        """Whether `timeout` was written without the ledger's knowledge, while that was away."""
+        self.began_at = self.age() if self.taken_over else 0.0
         """The step's age when this replica began; a takeover listens as long as the first did."""
         self._asking: Asking | None = None
         self._noted = 0

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 LATER_WRITE_S = 2.0
 """What a late or repeated session write may take."""
 _STORE_RETRY_S = 0.2
+_NOT_HIS_FAILURE = {LookupState.FOUND, LookupState.TIMEOUT, LookupState.ERROR}
 log = structlog.get_logger("broker.step")
 
 
@@ -75,7 +76,7 @@ class StepJob:
         if lease.record.over is not None:
             await run.save(partial(finish_step, name=run.name, reason="unwritten"))
         elif run.age() > self.deadlines.useful_s:
-            reason = None if run.step.lookup is not None else "expired"
+            reason = "expired" if run.step.written is None else None
             await run.save(partial(finish_step, name=run.name, reason=reason))
         else:
             run.start()
@@ -118,7 +119,8 @@ class StepJob:
 
     async def _conclude(self, run: Run, finding: Finding) -> None:
         """Decide and write, both while no other step of this call does."""
-        finding = replace(finding, session=await run.known_session(self.deadlines.write_s))
+        patience = max(0.0, self.deadlines.lookup_s - run.age())
+        finding = replace(finding, session=await run.known_session(patience))
         async with self._turn(run.call_id):
             change = partial(
                 decide, name=run.name, finding=finding, policy=self.policy, now=self.clock.time()
@@ -133,16 +135,19 @@ class StepJob:
 
     async def _decide(self, run: Run, change: partial[Record], finding: Finding) -> Record:
         """Save the decision. While the store is away, say `timeout` and go on trying."""
-        warned = False
         while True:
             try:
                 return await run.save(change, run.notes())
             except StoreUnavailableError:
                 if run.age() > self.deadlines.useful_s:
                     raise
-                if not warned and not finding.late:
-                    warned = True
+                if not run.said_timeout and not finding.late:
+                    run.said_timeout = True
                     await self._say_timeout(run)
+            except FencedError:
+                if run.said_timeout:
+                    await self._take_back(run)
+                raise
             await self.clock.sleep(_STORE_RETRY_S)
 
     async def _say_timeout(self, run: Run) -> None:
@@ -158,6 +163,16 @@ class StepJob:
                 values = self.variables.fallback("timeout", route)
                 await self.platform.write(session, values, within=LATER_WRITE_S)
 
+    async def _take_back(self, run: Run) -> None:
+        """Whoever took over may have written before our `timeout` came: write his result again."""
+        record = await self.book.ledger.find(run.call_id)
+        if record is None or record.session is None or record.over is not None:
+            return
+        values = self.variables.of(record)
+        if values:
+            with suppress(BrokerError):
+                await self.platform.write(record.session, values, within=LATER_WRITE_S)
+
     async def _write_under_lock(self, run: Run) -> None:
         async with self._turn(run.call_id):
             await self._write(run, late=True)
@@ -166,8 +181,10 @@ class StepJob:
         """Write what the record says now, until nobody has decided anything newer meanwhile."""
         while not run.step.done:
             record = run.lease.record
-            within = LATER_WRITE_S if late else self.deadlines.write_s - run.age()
-            written, reason = await self._put(run, record, max(within, 0.05))
+            within = self.deadlines.write_s - run.age()
+            if late or run.taken_over or within <= 0:
+                within = LATER_WRITE_S
+            written, reason = await self._put(run, record, within)
             if written is None:
                 await run.save(partial(end, why=Over.GONE, now=self.clock.time()))
                 return
@@ -202,7 +219,7 @@ class StepJob:
             return None, None
         except SessionNotFoundError:
             return Written.FAILED, "session_not_found"
-        except (BrokerError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - foreign code: a driver must not end a call
             log.warning("write_failed", call=run.call_id, error=type(error).__name__)
             return Written.FAILED, "write_failed"
         return Written.OK, None
@@ -216,7 +233,7 @@ class StepJob:
             self.metrics.write_in_time(str(in_time).lower()).inc()
 
     async def _after(self, run: Run, finding: Finding) -> None:
-        """Tell the operator; a reference that was found is no failure."""
+        """Tell the operator; only a reference that nobody has counts as the caller's failure."""
         step, record = run.step, run.lease.record
         lookup = step.lookup or finding.result.state
         self.metrics.lookup(lookup).inc()
@@ -232,7 +249,7 @@ class StepJob:
             written=step.written and str(step.written),
             crms=run.summary(),
         )
-        if step.is_reference and lookup is LookupState.FOUND:
+        if step.is_reference and lookup in _NOT_HIS_FAILURE and step.preset is None:
             with suppress(StoreUnavailableError):
                 await self.counters.refund(self.limits.of(record))
 
@@ -254,4 +271,5 @@ def _wrote_if_current(  # noqa: PLR0913 - the facts of one write
     """The write counts only if it showed the newest decision; otherwise it is repeated."""
     if record.decisions != decisions:
         return record
+    final = final or record.over is not None
     return wrote(record, name, written, final=final, policy=policy, now=now, reason=reason)

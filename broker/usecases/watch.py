@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from broker.ports import store_answers_within
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -34,6 +36,7 @@ class Watch:
     ) -> Record:
         """The call as soon as `reached`, or as it is after `seconds`; on any replica."""
         ends = self.clock.monotonic() + seconds
+        store_answers_within(None)
         while not reached(record):
             left = ends - self.clock.monotonic()
             if left <= 0:

@@ -184,7 +184,7 @@ def call_view(record: Record, variables: Variables, *, plain: bool) -> CallView:
         reason=record.reason or (shown.reason if shown else None),
         received_at=moment(record.received_at),
         over_at=moment(record.over_at) if record.over_at is not None else None,
-        disposition=record.disposition,
+        disposition=seen(record.disposition),
         caller=seen(record.data.from_),
         called=seen(record.data.to),
         variables={

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 LIST_LIMIT = 200
 _KEY_LIVES_S = 86_400.0
+_MOMENT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
 _WAIT = re.compile(r"(?:^|[,;\s])wait=([0-9]{1,3}(?:\.[0-9]{1,3})?)", re.ASCII)
 
 
@@ -83,14 +84,16 @@ class CallRoutes:
         if body.reference is None or event.is_child:
             record, status = await self._waited(request, record, _settled)
             return reply(call_answer(record, self.variables, _unless_known(record)), status)
-        record, step = await self.identify.on_reference(event, body.reference)
-        return await self._after_step(request, record, step)
+        known, step = await self.identify.on_reference(event, body.reference)
+        return await self._after_step(request, known or record, step)
 
     async def reference(self, request: web.Request, client: Client) -> web.Response:
         content = await self._content(request, client)
         call_id = call_id_of(request, content)
         body = parse(ReferenceBody, {**content, "call_id": call_id})
         record, step = await self.identify.on_reference(body.event(call_id), body.reference)
+        if record is None:
+            return reply(ignored_answer(call_id), 202)
         return await self._after_step(request, record, step)
 
     async def _after_step(self, request: web.Request, record: Record, name: str) -> web.Response:
@@ -112,6 +115,8 @@ class CallRoutes:
             return message is not None and not message.state.pending
 
         record, status = await self._waited(request, record, reached)
+        if record.message(TRACKING) is None:
+            self.notify.check(record)
         return reply(message_answer(record), status)
 
     async def end(self, request: web.Request, client: Client) -> web.Response:
@@ -130,11 +135,9 @@ class CallRoutes:
         if request.query.get("state", "active") != "active":
             raise BadInputError("state can only be active")
         limit = _whole(request, "limit", LIST_LIMIT, LIST_LIMIT)
-        cursor = request.query.get("cursor")
-        try:
-            before = float(cursor) if cursor else None
-        except ValueError:
-            raise BadInputError("cursor is not one of ours") from None
+        if limit < 1:
+            raise BadInputError("limit must be at least 1")
+        before = _cursor(request.query.get("cursor"))
         records = await self.watch.active(limit, before)
         plain = "admin" in client.scopes
         views = [call_view(record, self.variables, plain=plain) for record in records]
@@ -196,6 +199,15 @@ def _wait_ms(request: web.Request, most: int) -> int:
     if preferred is not None:
         return min(most, round(float(preferred[1]) * 1000))
     return _whole(request, "wait_ms", 0, most)
+
+
+def _cursor(text: str | None) -> float | None:
+    """The moment a page begins before, as a page before it said."""
+    if not text:
+        return None
+    if _MOMENT.fullmatch(text) is None:
+        raise BadInputError("cursor is not one of ours")
+    return float(text)
 
 
 def _whole(request: web.Request, name: str, default: int, most: int) -> int:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import parse_qsl
 
+import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from broker.domain.call import checked_id
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _DEPTH, _KEYS, _CALL_DATA = 16, 200, 50
 Model = TypeVar("Model", bound=BaseModel)
+_OURS = {"key", "wait_ms"}
 _FORM = "application/x-www-form-urlencoded"
 _PLACEHOLDER = re.compile(r"\{.*\}", re.DOTALL)
 
@@ -102,12 +104,13 @@ async def read_body(
         raise BadInputError(f"more than {limit} bytes", code="too_large")
     raw = await request.read()
     if not raw.strip() and query:
-        content: dict[str, Any] = {k: v for k, v in request.query.items() if k != "key"}
+        content: dict[str, Any] = {k: v for k, v in request.query.items() if k not in _OURS}
     elif request.content_type == _FORM and not raw.lstrip().startswith(b"{"):
         # curl and some IVRs call every body a form, so JSON is told by its brace.
         content = _form(raw)
     else:
         content = _json(raw)
+    _check_text(content)
     return _renamed(content, fields)
 
 
@@ -172,6 +175,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(content) > _KEYS:
         raise BadInputError(f"more than {_KEYS} fields")
     return content
+
+
+def _check_text(content: dict[str, Any]) -> None:
+    """Half surrogates and integers beyond 64 bits are legal JSON, but no text and no number."""
+    try:
+        orjson.dumps(content)
+    except TypeError:
+        raise BadInputError("a value is no text or too large a number") from None
 
 
 def _no_constant(name: str) -> Any:

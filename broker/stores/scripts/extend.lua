@@ -14,7 +14,9 @@ for _, lease in ipairs(p.leases) do
   local set, id, work = KEYS[lease[1]], lease[2], lease[3]
   local member = id .. '|' .. work
   local epoch = tonumber(redis.call('HGET', p.prefix .. 'call:' .. id, 'ep:' .. work))
-  if epoch == lease[4] and redis.call('ZSCORE', set, member) then
+  local ends = tonumber(redis.call('ZSCORE', set, member))
+  -- What is due later than a lease may last was rescheduled: it is nobody's any more.
+  if epoch == lease[4] and ends and (p.by == 0 or ends <= now + p.by) then
     redis.call('ZADD', set, now + p.by, member)
     answer[#answer + 1] = 1
   else
