@@ -31,6 +31,8 @@ class Contender:
     module: str
     arguments: tuple[str, ...] = ()
     connections: int = 64
+    full_load_only: bool = False
+    """For one that differs from another only in its connections."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -49,7 +51,9 @@ CONTENDERS = {
     ),
     "broker-202": Contender("broker, answer at once (202)", "broker", _SERVE, headers=_BEARER),
     "fastapi": Contender("FastAPI + httpx", _FASTAPI),
-    "fastapi-c2": Contender("FastAPI + httpx, 2 connections", _FASTAPI, connections=2),
+    "fastapi-c2": Contender(
+        "FastAPI + httpx, 2 connections", _FASTAPI, connections=2, full_load_only=True
+    ),
 }
 
 

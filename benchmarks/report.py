@@ -36,7 +36,8 @@ HEAD = [
     "RSS MiB start / live",
     "Redis MiB live",
     "ready s",
-    "errors",
+    "refused or lost at full load",
+    f"at {RATE}/s",
 ]
 _PAGE = """\
 # Benchmark of the call path
@@ -95,8 +96,13 @@ def _row(one: Figures, yardstick: Figures) -> list[str]:
         f"{one.memory.start:.0f} / {one.memory.live:.0f}" if one.memory else "-",
         f"{one.memory.redis:.0f}" if one.memory else "-",
         f"{one.memory.ready_s:.1f}" if one.memory else "-",
-        str(sum(window.errors for window in one.windows) + sum(run.lost for run in one.latencies)),
+        _share(sum(w.errors for w in windows), sum(w.calls for w in windows)),
+        _share(sum(r.lost for r in one.latencies), sum(len(r.answered) for r in one.latencies)),
     ]
+
+
+def _share(failed: int, served: int) -> str:
+    return f"{failed / (failed + served):.1%}" if failed + served else "-"
 
 
 def _ratio(one: Figures, yardstick: Figures, figure: Callable[[Window], float]) -> str:

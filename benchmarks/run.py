@@ -39,11 +39,12 @@ async def compare(world: World, figures: list[Figures], rounds: int, seconds: in
             window = saturation.measure(one.contender, world, seconds)
             one.windows.append(window)
             print(f"{turn + 1}/{rounds} {one.contender.name}: {window}", flush=True)
+    others = [one for one in figures if not one.contender.full_load_only]
     for turn in range(min(rounds, LATENCY_ROUNDS)):
-        for one in figures:
+        for one in others:
             one.latencies.append(await latency.measure(one.contender, world, LATENCY_S))
             print(f"latency {turn + 1} {one.contender.name}", flush=True)
-    for one in figures:
+    for one in others:
         one.memory = await memory.measure(one.contender, world)
         print(f"memory {one.contender.name}: {one.memory}", flush=True)
 

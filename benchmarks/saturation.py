@@ -28,11 +28,13 @@ _BROKEN = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), ti
 class Window:
     """One stretch of full load. A call counts once its session is written."""
 
+    calls: int
     calls_per_s: float
     cpu_us: float
     """User and system time of the contender's process tree per call."""
     redis_us: float
     errors: int
+    """Calls that were refused or lost."""
     foreign: float
     """Share of the contender's core that others took: above 5 % the window is not clean."""
 
@@ -50,6 +52,7 @@ def measure(contender: Contender, world: World, seconds: int) -> Window:
         calls = world.sessions.requests() - written
         ended = Foreign.now(server.process)
         return Window(
+            calls=calls,
             calls_per_s=calls / (ended.at - began.at),
             cpu_us=(ended.own - began.own) / calls * 1e6,
             redis_us=(world.redis.cpu_s() - redis_began) / calls * 1e6,
