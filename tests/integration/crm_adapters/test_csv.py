@@ -207,7 +207,7 @@ def test_an_unknown_option_or_region_is_refused(path: Path) -> None:
 async def until_found(adapter: CsvAdapter, phone: Phone) -> Customer:
     """The customer, as soon as the adapter has noticed that the file changed."""
     async with asyncio.timeout(SOON_S):
-        while not (found := await adapter.find_by_phone(phone)):  # noqa: ASYNC110 - it polls too
+        while not (found := await adapter.find_by_phone(phone)):
             await asyncio.sleep(0.005)
     return found[0]
 

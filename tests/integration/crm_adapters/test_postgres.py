@@ -153,7 +153,7 @@ async def state(server: Server, backend: int) -> str | None:
 async def until(server: Server, backend: int, wanted: str | None) -> None:
     """Returns once the backend is in this state; None = gone."""
     async with asyncio.timeout(SOON_S):
-        while await state(server, backend) != wanted:  # noqa: ASYNC110 - the server tells nobody
+        while await state(server, backend) != wanted:
             await asyncio.sleep(0.005)
 
 

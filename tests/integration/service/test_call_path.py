@@ -190,3 +190,14 @@ async def test_quiet_call_is_over_after_its_idle_time(serve: Callable[..., Any])
                 break
             await asyncio.sleep(0.05)
         assert kept["outcome"] == "premium"
+
+
+async def test_tracking_email_asked_for_while_nobody_is_found_is_refused_in_the_end(
+    service: Service,
+) -> None:
+    call = await service.rings("unknown")
+    body = {"call_id": call["call_id"], "session_id": call["session_id"], "from": call["from"]}
+    await service.post("/v1/calls", body)
+    path = f"/v1/calls/{call['call_id']}/tracking-email?wait_ms=1000"
+    status, answer = await service.post(path, {})
+    assert (status, answer["code"]) == (409, "nothing_to_send")

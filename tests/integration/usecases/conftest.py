@@ -1,0 +1,196 @@
+"""The use cases with the real ledger inside the process, and a fake of everything outside."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from broker.domain.call import Numbering, ReferenceFormat
+from broker.domain.customer import Customer, Folding
+from broker.domain.errors import StoreUnavailableError
+from broker.domain.messages import Backoff, Tracking
+from broker.domain.progress import Policy
+from broker.domain.references import ReferenceLimits
+from broker.domain.variables import Variables
+from broker.metrics import Metrics
+from broker.stores.clock import StoreClock
+from broker.stores.connection import Store, open_store
+from broker.stores.ledger import RedisLedger
+from broker.stores.shared import RedisCounters
+from broker.testing.fake_channel import FakeChannel
+from broker.testing.fake_crm import FakeCrm
+from broker.testing.fake_links import FakeLinks
+from broker.testing.fake_platform import FakePlatform
+from broker.usecases.book import Book
+from broker.usecases.deliver import Deliver
+from broker.usecases.finish import Finish
+from broker.usecases.identify import CallStarted, Identify
+from broker.usecases.lookup import Crm, Lookup
+from broker.usecases.pacing import Pace
+from broker.usecases.run import Deadlines
+from broker.usecases.step import StepJob
+from broker.usecases.tracking import TrackingLinks
+from broker.usecases.watch import Watch
+from broker.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    import redis.asyncio as aioredis
+
+    from broker.domain.record import Record
+
+PREMIUM = Customer(id="c1", email="ada@example.com", premium=True, track_id="T-1")
+STANDARD = Customer(id="c2", email="ben@example.com", premium=False, track_id="T-2")
+CALLER, OTHER = "+493023125001", "+496990009002"
+LEASE_S = 0.3
+
+
+class ShakyStore(Store):
+    """A store that can be away: then everything asked of it fails, as it does with a dead Redis."""
+
+    away = False
+
+    async def run(
+        self,
+        script: str,
+        keys: Sequence[str],
+        args: Sequence[str | bytes | float],
+        *,
+        within: float | None = None,
+    ) -> Any:
+        if self.away:
+            raise StoreUnavailableError("store: away", 1.0)
+        return await super().run(script, keys, args, within=within)
+
+
+@dataclass
+class Replica:
+    """One broker process' worth of use cases."""
+
+    worker: Worker
+    book: Book
+    identify: Identify
+    finish: Finish
+    watch: Watch
+    metrics: Metrics
+
+
+@dataclass
+class World:
+    """Replicas that share a store, and what stands around them."""
+
+    store: ShakyStore
+    clock: StoreClock = field(default_factory=StoreClock)
+    deadlines: Deadlines = field(
+        default_factory=lambda: Deadlines(lookup_s=0.05, late_s=0.4, write_s=0.3, useful_s=2.0)
+    )
+    policy: Policy = field(default_factory=Policy)
+    limits: ReferenceLimits = field(default_factory=ReferenceLimits)
+
+    def __post_init__(self) -> None:
+        self.platform = FakePlatform(self.clock)
+        self.crm = FakeCrm(self.clock)
+        self.channel = FakeChannel(self.clock)
+        self.crms: list[Crm] = [Crm("shop", self.crm, timeout_s=1.0)]
+        self.replicas: list[Replica] = []
+
+    def replica(self, store: ShakyStore | None = None) -> Replica:
+        """One more broker on the same store; its worker has to be opened to claim and renew."""
+        metrics, store = Metrics(), store or self.store
+        ledger = RedisLedger(store, self.clock, lease_s=LEASE_S, retention_s=60)
+        worker = Worker(ledger, self.clock, metrics, lease_s=LEASE_S)
+        book, counters = Book(ledger, worker, metrics), RedisCounters(store)
+        finish, references = Finish(book, self.clock), ReferenceFormat()
+        step = StepJob(
+            book,
+            self.clock,
+            Lookup(self.crms, Folding(), self.clock, metrics),
+            self.platform,
+            counters,
+            metrics,
+            self.policy,
+            Variables(),
+            references,
+            Pace(floor_s=0.01),
+            self.deadlines,
+            self.limits,
+        )
+        links = TrackingLinks(
+            FakeLinks(self.clock), self.clock, "https://shop.example.com/{track_id}", None, "direct"
+        )
+        backoff = Backoff(first_s=0.05, give_up_s=0.3)
+        deliver = Deliver(book, self.clock, {"email": self.channel}, links, backoff)
+        worker.run_with({"step": step.run, "message": deliver.run, "idle": finish.run})
+        identify = Identify(
+            book,
+            self.clock,
+            counters,
+            metrics,
+            self.policy,
+            Numbering("DE"),
+            references,
+            self.limits,
+        )
+        made = Replica(worker, book, identify, finish, Watch(ledger, worker, self.clock), metrics)
+        self.replicas.append(made)
+        return made
+
+    def own_road(self) -> ShakyStore:
+        """The same store for one replica alone, to be cut off without the others."""
+        return ShakyStore(self.store.client, "test", timeout_s=0.5)
+
+    def tracking(self) -> None:
+        """From now on standard customers get a tracking email."""
+        template = "https://shop.example.com/{track_id}"
+        self.policy = replace(self.policy, tracking=Tracking(url_template=template))
+
+    async def starts(self, replica: Replica, caller: str = CALLER, **more: Any) -> Record:
+        """A new call's start, accepted."""
+        call_id = uuid4().hex
+        event = CallStarted(call_id, session_id=f"s{call_id}", from_=caller, to=OTHER)
+        record = await replica.identify.on_call_start(replace(event, **more))
+        assert record is not None
+        return record
+
+    async def until(
+        self, record: Record, reached: Callable[[Record], object], seconds: float = 3.0
+    ) -> Record:
+        """The call once it has `reached`, looked at in the store; fails if it never does."""
+        ends = asyncio.get_running_loop().time() + seconds
+        while True:
+            found = await self.replicas[0].book.ledger.find(record.id)
+            if found is not None and reached(found):
+                return found
+            assert asyncio.get_running_loop().time() < ends, "the call never got there"
+            await asyncio.sleep(0.01)
+
+    def session(self, record: Record) -> dict[str, Any]:
+        """The variables in the call's session."""
+        return dict(self.platform.sessions[f"s{record.id}"])
+
+
+@pytest.fixture
+def premium() -> Customer:
+    return PREMIUM
+
+
+@pytest.fixture
+def standard() -> Customer:
+    return STANDARD
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    client: aioredis.Redis = open_store("memory://", command_timeout_s=0.5)
+    store = ShakyStore(client, "test", timeout_s=0.5)
+    made = World(store)
+    yield made
+    store.away = False
+    for replica in made.replicas:
+        await replica.worker.drain(0.0)
+    await store.aclose()

@@ -1,0 +1,151 @@
+"""A tracking message from its queueing to its end: sent once, or honestly not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from broker.domain.errors import AnswerLostError, PermanentError, TemporaryError
+from broker.domain.messages import TRACKING, Message, MessageState
+from broker.domain.record import Outcome, Record
+from broker.usecases.identify import CallStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.domain.customer import Customer
+    from tests.integration.usecases.conftest import World
+
+CALLER = "+493023125001"
+
+
+def _in(state: MessageState) -> Callable[[Record], bool]:
+    return lambda record: _message(record) is not None and _message(record).state is state
+
+
+def _message(record: Record) -> Message:
+    message = record.message(TRACKING)
+    return message if message is not None else Message(TRACKING, "none", 0, 0)
+
+
+async def test_message_is_sent_once_however_often_the_call_starts(
+    world: World, standard: Customer
+) -> None:
+    world.tracking()
+    world.crm.add(standard, CALLER)
+    replica = world.replica()
+    record = await world.starts(replica)
+    sent = await world.until(record, _in(MessageState.SENT))
+    again = CallStarted(sent.id, session_id=sent.data.session_id, from_=CALLER)
+    await replica.identify.on_call_start(again)
+    await asyncio.sleep(0.05)
+    assert [envelope.to for envelope in world.channel.taken] == ["ben@example.com"]
+
+
+async def test_message_not_taken_now_is_tried_again_and_then_sent(
+    world: World, standard: Customer
+) -> None:
+    world.tracking()
+    world.crm.add(standard, CALLER)
+    world.channel.fail(TemporaryError("greylisted"))
+    replica = world.replica()
+    replica.worker.open()
+    record = await world.starts(replica)
+    sent = await world.until(record, _in(MessageState.SENT))
+    assert _message(sent).attempts == 2
+    assert len({envelope.reference for envelope in world.channel.attempts}) == 1
+
+
+async def test_message_that_is_never_taken_has_failed_in_the_end(
+    world: World, standard: Customer
+) -> None:
+    world.tracking()
+    world.crm.add(standard, CALLER)
+    world.channel.fail(*[TemporaryError("greylisted")] * 50)
+    replica = world.replica()
+    replica.worker.open()
+    record = await world.starts(replica)
+    failed = await world.until(record, _in(MessageState.FAILED))
+    assert _message(failed).reason == "gave_up"
+    assert 1 < _message(failed).attempts < 10
+
+
+async def test_refused_message_has_failed_at_once(world: World, standard: Customer) -> None:
+    world.tracking()
+    world.crm.add(standard, CALLER)
+    world.channel.fail(PermanentError("550"))
+    replica = world.replica()
+    record = await world.starts(replica)
+    await world.until(record, _in(MessageState.FAILED))
+    over = await replica.finish.on_end(record.id)
+    assert over is not None
+    assert (over.outcome, over.reason) == (Outcome.FAILED, "refused")
+    assert len(world.channel.attempts) == 1
+
+
+async def test_lost_answer_is_unknown_and_nobody_sends_again(
+    world: World, standard: Customer
+) -> None:
+    world.tracking()
+    world.crm.add(standard, CALLER)
+    world.channel.fail(AnswerLostError("no 250"))
+    replica = world.replica()
+    replica.worker.open()
+    record = await world.starts(replica)
+    await world.until(record, _in(MessageState.UNKNOWN))
+    await asyncio.sleep(0.5)
+    assert len(world.channel.attempts) == 1
+    over = await replica.finish.on_end(record.id)
+    assert over is not None
+    assert over.outcome is Outcome.MESSAGE_UNKNOWN
+
+
+async def test_replica_that_dies_while_it_sends_leaves_an_unknown_message(
+    world: World, standard: Customer
+) -> None:
+    world.tracking()
+    world.crm.add(standard, CALLER)
+    world.channel.hold()
+    dying, heir = world.replica(), world.replica()
+    record = await world.starts(dying)
+    await world.until(record, _in(MessageState.SENDING))
+    running = [task for _, task in dying.worker._running()]
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    heir.worker.open()
+    await world.until(record, _in(MessageState.UNKNOWN))
+    assert len(world.channel.attempts) == 1
+
+
+async def test_success_is_kept_even_if_the_store_comes_back_after_the_lease(
+    world: World, standard: Customer
+) -> None:
+    world.tracking()
+    world.crm.add(standard, CALLER)
+    world.channel.hold()
+    sender, heir = world.replica(), world.replica()
+    sender.worker.open()
+    record = await world.starts(sender)
+    await world.until(record, _in(MessageState.SENDING))
+    world.store.away = True
+    world.channel.release()
+    await asyncio.sleep(0.5)
+    world.store.away = False
+    heir.worker.open()
+    await world.until(record, _in(MessageState.SENT))
+    assert len(world.channel.taken) == 1
+
+
+async def test_nothing_is_sent_if_the_session_was_not_written(
+    world: World, standard: Customer
+) -> None:
+    world.tracking()
+    world.crm.add(standard, CALLER)
+    world.platform.fail(PermanentError("500"))
+    replica = world.replica()
+    record = await world.starts(replica)
+    await world.until(record, lambda r: all(step.done for step in r.steps))
+    over = await replica.finish.on_end(record.id)
+    assert over is not None
+    assert (over.outcome, over.messages) == (Outcome.FAILED, ())

@@ -1,0 +1,253 @@
+"""One step from lease to finish: deadlines, late hits, hang-ups, takeovers, a lost store."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.domain.customer import LookupState
+from broker.domain.errors import CallEndedError, PermanentError, TemporaryError
+from broker.domain.record import NUMBER, Outcome, Written
+from broker.ports import CrmAdapter
+from broker.testing.fake_crm import FakeCrm
+from broker.usecases.lookup import Crm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.domain.call import Phone, Reference
+    from broker.domain.customer import Customer
+    from tests.integration.usecases.conftest import World
+
+CALLER = "+493023125001"
+
+
+class RaisingCrm(CrmAdapter):
+    """A plug-in with a fault of its own."""
+
+    def __init__(self, fault: BaseException) -> None:
+        self.fault = fault
+
+    async def find_by_phone(self, phone: Phone) -> Sequence[Customer]:  # noqa: ARG002 - always fails
+        raise self.fault
+
+    async def find_by_reference(self, reference: Reference) -> Sequence[Customer]:  # noqa: ARG002
+        raise self.fault
+
+
+async def test_customer_is_written_and_the_step_is_done(world: World, premium: Customer) -> None:
+    world.crm.add(premium, CALLER)
+    record = await world.starts(world.replica())
+    done = await world.until(record, lambda r: r.step(NUMBER).done)
+    assert done.step(NUMBER).written is Written.OK
+    assert world.session(record)["ivr.premium"] is True
+    assert world.crm.asked == [CALLER]
+
+
+async def test_deadline_writes_timeout_and_a_late_hit_is_written_like_a_timely_one(
+    world: World, premium: Customer
+) -> None:
+    world.crm.add(premium, CALLER)
+    world.crm.hold()
+    replica = world.replica()
+    record = await world.starts(replica)
+    timed_out = await world.until(record, lambda r: r.step(NUMBER).written)
+    assert not timed_out.step(NUMBER).done
+    assert world.session(record) == {"ivr.lookup": "timeout", "ivr.route": "reference"}
+    world.crm.release()
+    await world.until(record, lambda r: r.step(NUMBER).done)
+    assert world.session(record)["ivr.lookup"] == "found"
+    assert len(world.platform.writes) == 2
+
+
+async def test_crm_that_never_answers_is_cancelled_when_nobody_listens_any_more(
+    world: World,
+) -> None:
+    world.crm.hold()
+    record = await world.starts(world.replica())
+    done = await world.until(record, lambda r: r.step(NUMBER).done)
+    assert done.step(NUMBER).lookup is LookupState.TIMEOUT
+    assert world.crm.cancelled == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [ValueError("x"), SystemExit(3), TemporaryError("away"), PermanentError("no")]
+)
+async def test_crm_with_a_fault_is_an_error_and_the_others_still_count(
+    world: World, premium: Customer, fault: BaseException
+) -> None:
+    world.crms.append(Crm("odd", RaisingCrm(fault)))
+    alone = await world.starts(world.replica(), "+493023125777")
+    assert (await world.until(alone, lambda r: r.step(NUMBER).done)).step(NUMBER).lookup == "error"
+    world.crm.add(premium, CALLER)
+    record = await world.starts(world.replicas[0])
+    assert (await world.until(record, lambda r: r.step(NUMBER).done)).customer is not None
+
+
+async def test_two_crms_are_asked_at_the_same_time(world: World, premium: Customer) -> None:
+    other = FakeCrm(world.clock)
+    world.crms.append(Crm("club", other))
+    world.crm.hold()
+    other.hold()
+    world.crm.add(premium, CALLER)
+    record = await world.starts(world.replica())
+    while not (world.crm.asked and other.asked):
+        await asyncio.sleep(0)
+    world.crm.release()
+    other.release()
+    await world.until(record, lambda r: r.step(NUMBER).done)
+
+
+async def test_hang_up_during_the_lookup_writes_nothing_and_stops_the_crms(world: World) -> None:
+    world.crm.hold()
+    replica = world.replica()
+    record = await world.starts(replica)
+    while not world.crm.asked:
+        await asyncio.sleep(0)
+    ended = await replica.finish.on_end(record.id)
+    assert ended is not None
+    assert ended.outcome is Outcome.CALL_GONE
+    await asyncio.sleep(0.1)
+    assert world.platform.writes == []
+    assert world.crm.cancelled == 1
+
+
+async def test_hang_up_during_the_write_waits_for_the_write_and_sends_nothing(
+    world: World, standard: Customer
+) -> None:
+    world.tracking()
+    world.crm.add(standard, CALLER)
+    world.platform.hold()
+    replica = world.replica()
+    record = await world.starts(replica)
+    while not world.platform.writes:
+        await asyncio.sleep(0)
+    ended = await replica.finish.on_end(record.id)
+    assert ended is not None
+    assert ended.outcome is None
+    world.platform.release()
+    over = await world.until(record, lambda r: r.outcome)
+    assert over.outcome is Outcome.INFORMED
+    assert world.channel.attempts == []
+
+
+async def test_session_that_is_gone_ends_the_call(world: World, premium: Customer) -> None:
+    world.crm.add(premium, CALLER)
+    world.platform.fail(CallEndedError("gone"))
+    record = await world.starts(world.replica())
+    over = await world.until(record, lambda r: r.outcome)
+    assert over.outcome is Outcome.CALL_GONE
+
+
+async def test_driver_with_a_fault_fails_the_write_and_not_the_broker(
+    world: World, premium: Customer
+) -> None:
+    class Faulty(type(world.platform)):  # type: ignore[misc]
+        async def write(self, *_args: object, **_more: object) -> None:
+            raise ValueError("a fault of the driver")
+
+    world.crm.add(premium, CALLER)
+    world.platform = Faulty(world.clock)
+    record = await world.starts(world.replica())
+    done = await world.until(record, lambda r: r.step(NUMBER).done)
+    assert done.step(NUMBER).written is Written.FAILED
+    assert world.crm.asked == [CALLER]
+
+
+async def test_step_of_a_dead_replica_is_taken_over_and_says_timeout_at_once(
+    world: World, premium: Customer
+) -> None:
+    world.crm.add(premium, CALLER)
+    world.crm.hold()
+    dying, heir = world.replica(), world.replica()
+    record = await world.starts(dying)
+    await _dies(dying)
+    world.crm.hold()
+    heir.worker.open()
+    await world.until(record, lambda r: r.step(NUMBER).written)
+    assert world.session(record)["ivr.lookup"] == "timeout"
+    world.crm.release()
+    await world.until(record, lambda r: r.step(NUMBER).done)
+    assert world.session(record)["ivr.lookup"] == "found"
+
+
+async def test_takeover_has_time_for_its_write_even_past_the_deadline(
+    world: World, premium: Customer
+) -> None:
+    world.crm.add(premium, CALLER)
+    world.crm.hold()
+    dying, heir = world.replica(), world.replica()
+    record = await world.starts(dying)
+    await _dies(dying)
+    world.crm.hold()
+    world.platform.delay_s = 0.2
+    await asyncio.sleep(world.deadlines.write_s)
+    heir.worker.open()
+    written = await world.until(record, lambda r: r.step(NUMBER).written)
+    assert written.step(NUMBER).written is Written.OK
+
+
+async def test_customer_found_but_never_written_in_time_is_expired(
+    world: World, premium: Customer
+) -> None:
+    world.crm.add(premium, CALLER)
+    world.platform.hold()
+    dying, heir = world.replica(), world.replica()
+    record = await world.starts(dying)
+    while not world.platform.writes:
+        await asyncio.sleep(0)
+    await _dies(dying)
+    await asyncio.sleep(world.deadlines.useful_s)
+    heir.worker.open()
+    await world.until(record, lambda r: r.step(NUMBER).done)
+    over = await heir.finish.on_end(record.id)
+    assert over is not None
+    assert over.outcome is Outcome.EXPIRED
+    assert world.session(record) == {}
+
+
+async def test_while_the_store_is_away_only_timeout_is_said_and_the_hit_follows(
+    world: World, premium: Customer
+) -> None:
+    world.crm.add(premium, CALLER)
+    world.crm.hold()
+    record = await world.starts(world.replica())
+    world.store.away = True
+    world.crm.release()
+    while not world.platform.writes:
+        await asyncio.sleep(0.01)
+    assert world.session(record) == {"ivr.lookup": "timeout", "ivr.route": "reference"}
+    world.store.away = False
+    await world.until(record, lambda r: r.step(NUMBER).done)
+    assert world.session(record)["ivr.lookup"] == "found"
+
+
+async def test_timeout_said_without_the_ledger_is_taken_back_if_another_replica_knew_better(
+    world: World, premium: Customer
+) -> None:
+    world.crm.add(premium, CALLER)
+    road = world.own_road()
+    heir, cut_off = world.replica(), world.replica(road)
+    world.crm.hold()
+    record = await world.starts(cut_off)
+    road.away = True
+    world.crm.release()
+    heir.worker.open()
+    await world.until(record, lambda r: r.step(NUMBER).done)
+    road.away = False
+    await asyncio.sleep(0.5)
+    last = world.platform.writes[-1].variables
+    assert {"ivr.lookup": "found", "ivr.route": "premium"}.items() <= last.items()
+    assert world.session(record)["ivr.lookup"] == "found"
+    assert len(world.platform.writes) == 3, "timeout, the heir's result, and that once more"
+
+
+async def _dies(replica: object) -> None:
+    """Kill -9, as far as a task can be killed: what it held stays leased."""
+    worker = replica.worker  # type: ignore[attr-defined]
+    running = [task for _, task in worker._running()]
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
