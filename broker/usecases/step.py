@@ -77,6 +77,8 @@ class StepJob:
             await run.save(partial(finish_step, name=run.name, reason="unwritten"))
         elif run.age() > self.deadlines.useful_s:
             reason = "expired" if run.step.written is None else None
+            if reason is not None:
+                self.metrics.write_in_time("false").inc()
             await run.save(partial(finish_step, name=run.name, reason=reason))
         else:
             run.start()

@@ -23,6 +23,7 @@ _QUERY = {
     "limit": ("integer", "At most 200."),
     "cursor": ("string", "The `cursor` of the page before."),
 }
+_KEYS = ("key", "api_key", "basic", "query_key")
 _ID = r"^[A-Za-z0-9_-]{1,64}$"
 
 
@@ -52,6 +53,17 @@ def describe(routes: Sequence[Route], version: str) -> dict[str, Any]:
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer"},
                 "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+                "basic": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "The key as the password; the user name is not looked at.",
+                },
+                "query_key": {
+                    "type": "apiKey",
+                    "in": "query",
+                    "name": "key",
+                    "description": "Only for clients with allow_query.",
+                },
             },
         },
     }
@@ -68,7 +80,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "summary": route.summary,
         "parameters": [*_path_parameters(route), *_query_parameters(route)],
         "responses": _responses(route),
-        "security": [{"key": []}, {"api_key": []}] if route.scope else [],
+        "security": [{name: []} for name in _KEYS] if route.scope else [],
     }
     if route.body is not None:
         schema = {"$ref": _REF.format(model=route.body.__name__)}
