@@ -29,7 +29,7 @@ _LOOK_EVERY_S = 0.05
 async def until(reached: Callable[[], Awaitable[bool]], within: float = _SOON_S) -> None:
     """Returns once `reached` says True; TimeoutError otherwise."""
     async with asyncio.timeout(within):
-        while not await reached():  # noqa: ASYNC110 - what it waits for happens in other processes
+        while not await reached():
             await asyncio.sleep(_LOOK_EVERY_S)
 
 
