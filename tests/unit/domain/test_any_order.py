@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, settings
@@ -54,30 +55,12 @@ def customer(number: int, crm: str, premium: bool | None) -> Customer:
     )
 
 
-results = st.one_of(
-    st.builds(
-        lambda number, crm, premium: LookupResult(
-            LookupState.FOUND, customer(number, crm, premium), crm
-        ),
-        st.integers(1, 2),
-        st.sampled_from(["shop", "billing"]),
-        st.sampled_from([False, False, True, None]),
-    ),
-    st.sampled_from(FAILURES).map(LookupResult),
-)
-policies = st.builds(
-    lambda when, sent_by, conflict: Policy(
-        tracking=Tracking(URL, when=when, sent_by=sent_by), folding=Folding(conflict)
-    ),
-    st.sampled_from([When.AUTO, When.AUTO, When.AUTO, When.ON_REQUEST, When.NEVER]),
-    st.sampled_from([Sender.BROKER, Sender.BROKER, Sender.BROKER, Sender.PLATFORM]),
-    st.sampled_from(["ambiguous", "priority"]),
-)
 LIKELY = (
     *("reference", "lookup", "lookup", "lookup", "late", "write", "write", "write", "write"),
     *("ask", "begin", "begin", "taken", "later", "refused", "lost", "give_up", "end"),
 )
 """What may happen next; the more often it stands here, the likelier."""
+_STRAY, _WITHHELD = 0.15, 0.25
 
 
 @dataclass(frozen=True)
@@ -94,19 +77,25 @@ class Event:
     why: Over
 
 
-events = st.lists(
-    st.builds(
-        Event,
-        st.sampled_from(LIKELY),
-        results,
-        st.integers(0, 11),
-        st.sampled_from([False, False, False, True]),
-        st.sampled_from([Written.OK, Written.OK, Written.FAILED]),
-        st.sampled_from(Over),
-    ),
-    min_size=8,
-    max_size=40,
-)
+def event(dice: Random) -> Event:
+    failed = LookupResult(dice.choice(FAILURES))
+    crm = dice.choice(["shop", "billing"])
+    who = customer(dice.randint(1, 2), crm, premium=dice.choice([False, False, True, None]))
+    return Event(
+        dice.choice(LIKELY),
+        dice.choice([failed, LookupResult(LookupState.FOUND, who, crm)]),
+        pick=dice.randrange(12),
+        stray=dice.random() < _STRAY,
+        written=dice.choice([Written.OK, Written.OK, Written.FAILED]),
+        why=dice.choice(list(Over)),
+    )
+
+
+def policy(dice: Random) -> Policy:
+    when = dice.choice([When.AUTO, When.AUTO, When.AUTO, When.ON_REQUEST, When.NEVER])
+    sent_by = dice.choice([Sender.BROKER] * 4 + [Sender.PLATFORM])
+    folding = Folding(dice.choice(["ambiguous", "priority"]))
+    return Policy(tracking=Tracking(URL, when=when, sent_by=sent_by), folding=folding)
 
 
 class AnyCall:
@@ -134,6 +123,7 @@ class AnyCall:
         before, self.record = self.record, getattr(self, f"_{event.kind}")(event)
         self.first_customer = self.first_customer or self.record.customer
         self.first_outcome = self.first_outcome or self.record.outcome
+        assert before.over in {None, self.record.over}, "a call ends once"
         message, had = self.record.message(TRACKING), before.message(TRACKING)
         if message is not None and (had is None or had.state is not message.state):
             self.lives.append(message.state)
@@ -166,6 +156,7 @@ class AnyCall:
         after = progress.decide(self.record, step.name, finding, self.policy, self.now)
         known, named = self.record.customer, result.customer
         effective = after.decisions > self.record.decisions
+        assert not (effective and late and known), "a late hit is for a call without customer"
         if effective and known is not None and named is not None and known.email != named.email:
             self.strangers += 1
         return after
@@ -193,6 +184,8 @@ class AnyCall:
         )
 
     def _give_up(self, event: Event) -> Record:
+        if event.pick % 3:
+            return self.record  # and most work is finished
         step = self._step(event, [s for s in self.record.steps if not s.done])
         reason = "unwritten" if self.record.over is not None else "expired"
         return progress.finish_step(
@@ -200,6 +193,8 @@ class AnyCall:
         )
 
     def _end(self, event: Event) -> Record:
+        if event.pick % 3:
+            return self.record  # most calls live longer than this
         return progress.end(self.record, event.why, self.now)
 
     def _ask(self, _: Event) -> Record:
@@ -211,7 +206,9 @@ class AnyCall:
     def _taken(self, event: Event) -> Record:
         message = self.record.message(TRACKING)
         attempt = event.pick if event.stray or message is None else message.attempts
-        return self._if_queued(progress.sent, attempt, "id")
+        after = self._if_queued(progress.sent, attempt, "id")
+        assert after == self.record or (message and message.attempts == attempt), "another try's"
+        return after
 
     def _later(self, _: Event) -> Record:
         return self._if_queued(progress.not_sent, "not_taken", self.now + 2)
@@ -281,14 +278,14 @@ class AnyCall:
         self.first_outcome = self.first_outcome or record.outcome
 
 
-@given(policies, st.sampled_from([False, False, False, True]), events)
-@settings(max_examples=400)
-def test_whatever_happens_the_promises_hold(
-    policy: Policy, withheld: bool, happened: list[Event]
-) -> None:
-    call = AnyCall(policy, withheld=withheld)
-    for event in happened:
-        call.happens(event)
+@given(st.integers(0, 2**64))
+@settings(max_examples=1500)
+def test_whatever_happens_the_promises_hold(seed: int) -> None:
+    """Every event is followed by a look at all promises, so a failure ends the shortest story."""
+    dice = Random(seed)  # noqa: S311 - a story to tell, not a secret
+    call = AnyCall(policy(dice), withheld=dice.random() < _WITHHELD)
+    for _ in range(35):
+        call.happens(event(dice))
         call.check()
     call.resolve()
     assert call.record.outcome is not None

@@ -23,6 +23,16 @@ def test_premium_is_a_call_whose_session_got_a_premium_customer(story: Story) ->
     assert story.end() is Outcome.PREMIUM
 
 
+def test_a_premium_call_that_a_reference_contradicted_is_informed_only(story: Story) -> None:
+    story.number()
+    story.found(NUMBER, story.ada)
+    story.wrote(NUMBER)
+    typed = story.reference()
+    story.found(typed, story.bob)
+    story.wrote(typed)
+    assert story.end() is Outcome.INFORMED
+
+
 def test_informed_is_a_call_that_needed_no_message(story: Story) -> None:
     story.policy = replace(story.policy, tracking=Tracking())
     story.number()
