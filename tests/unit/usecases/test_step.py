@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from broker.domain.call import Phone, Reference
     from broker.domain.customer import Customer
-    from tests.integration.usecases.conftest import World
+    from tests.unit.usecases.conftest import World
 
 CALLER = "+493023125001"
 
@@ -199,7 +199,7 @@ async def test_customer_found_but_never_written_in_time_is_expired(
     while not world.platform.writes:
         await asyncio.sleep(0)
     await _dies(dying)
-    await asyncio.sleep(world.deadlines.useful_s)
+    await asyncio.sleep(world.deadlines.useful_s * 1.1)
     heir.worker.open()
     await world.until(record, lambda r: r.step(NUMBER).done)
     over = await heir.finish.on_end(record.id)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.domain.customer import Customer
-    from tests.integration.usecases.conftest import World
+    from tests.unit.usecases.conftest import World
 
 CALLER = "+493023125001"
 

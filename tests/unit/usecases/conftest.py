@@ -1,4 +1,7 @@
-"""The use cases with the real ledger inside the process, and a fake of everything outside."""
+"""The use cases with the real ledger inside the process, and a fake of everything outside.
+
+Time is fake too: what a test waits for comes at its exact moment, and at once.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ from broker.domain.progress import Policy
 from broker.domain.references import ReferenceLimits
 from broker.domain.variables import Variables
 from broker.metrics import Metrics
-from broker.stores.clock import StoreClock
 from broker.stores.connection import Store, open_store
 from broker.stores.ledger import RedisLedger
 from broker.stores.shared import RedisCounters
 from broker.testing.fake_channel import FakeChannel
+from broker.testing.fake_clock import FakeClock, FakeTimeLoop
 from broker.testing.fake_crm import FakeCrm
 from broker.testing.fake_links import FakeLinks
 from broker.testing.fake_platform import FakePlatform
@@ -38,7 +41,7 @@ from broker.usecases.watch import Watch
 from broker.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     import redis.asyncio as aioredis
 
@@ -85,7 +88,7 @@ class World:
     """Replicas that share a store, and what stands around them."""
 
     store: ShakyStore
-    clock: StoreClock = field(default_factory=StoreClock)
+    clock: FakeClock = field(default_factory=FakeClock)
     deadlines: Deadlines = field(
         default_factory=lambda: Deadlines(lookup_s=0.05, late_s=0.4, write_s=0.3, useful_s=2.0)
     )
@@ -172,6 +175,10 @@ class World:
     def session(self, record: Record) -> dict[str, Any]:
         """The variables in the call's session."""
         return dict(self.platform.sessions[f"s{record.id}"])
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"fake time": FakeTimeLoop}
 
 
 @pytest.fixture

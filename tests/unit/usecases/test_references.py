@@ -14,7 +14,7 @@ from broker.usecases.identify import CallStarted
 if TYPE_CHECKING:
     from broker.domain.customer import Customer
     from broker.domain.record import Record
-    from tests.integration.usecases.conftest import Replica, World
+    from tests.unit.usecases.conftest import Replica, World
 
 CALLER, REFERENCE = "+493023125001", "2001001"
 
