@@ -73,7 +73,7 @@ class CsvAdapter(CrmAdapter):
         self._faults: tuple[str, ...] = ()
         self._seen = _NEVER_SEEN
         self._check_at = 0.0
-        self._looking: asyncio.Future[Look] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     async def find_by_phone(self, phone: Phone) -> Sequence[Customer]:
         return (await self._current()).find("phone", phone.e164)
@@ -107,14 +107,15 @@ class CsvAdapter(CrmAdapter):
     def _look(self) -> None:
         """Look at the file in a thread, so that a slow disk or a large file stops no call."""
         if self._looking is None:
-            loop = asyncio.get_running_loop()
-            self._looking = loop.run_in_executor(None, look, self._options, self._seen)
-            self._looking.add_done_callback(self._looked)
+            self._looking = asyncio.create_task(self._read_again())
 
-    def _looked(self, looking: asyncio.Future[Look]) -> None:
-        self._looking = None
-        self._check_at = time.monotonic() + self.check_every_s
-        found = looking.result()
+    async def _read_again(self) -> None:
+        """One task and no callback: whoever has awaited it sees what it found."""
+        try:
+            found = await asyncio.to_thread(look, self._options, self._seen)
+        finally:
+            self._looking = None
+            self._check_at = time.monotonic() + self.check_every_s
         if found.version == self._seen:
             return
         self._seen = found.version

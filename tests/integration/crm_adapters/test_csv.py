@@ -304,6 +304,18 @@ async def test_the_first_lookups_share_one_reading_and_one_may_give_up(
     assert all(isinstance(one, tuple) and len(one) == 1 for one in found[1:])
 
 
+async def test_a_lookup_in_the_very_moment_the_file_is_read_finds_its_customers(
+    make: Callable[..., CsvAdapter],
+) -> None:
+    adapter = make(HEADER + ADA)
+    first = asyncio.create_task(adapter.find_by_phone(BERLIN))
+    for _ in range(5):
+        await asyncio.sleep(0)
+        time.sleep(0.02)  # noqa: ASYNC251 - the thread ends, and the loop has not seen it yet
+        assert len(await asyncio.create_task(adapter.find_by_phone(BERLIN))) == 1
+    assert len(await first) == 1
+
+
 async def test_reading_a_large_file_does_not_stop_the_loop(make: Callable[..., CsvAdapter]) -> None:
     adapter = make(HEADER + ADA + "".join(f"x{i},+4930231{i:05},,,,,,\n" for i in range(5000)))
     asking = asyncio.create_task(adapter.find_by_phone(BERLIN))
