@@ -180,8 +180,9 @@ class Identify:
 
 
 def _add_number(record: Record, step: Step) -> Record:
-    """The call-start of a call that a reference had opened."""
-    if record.over is not None or any(known.name == NUMBER for known in record.steps):
+    """The call-start of a call that a reference had opened; moot if it found the customer."""
+    known = record.customer is not None or any(s.name == NUMBER for s in record.steps)
+    if record.over is not None or known:
         return record
     return replace(record, steps=(step, *record.steps))
 

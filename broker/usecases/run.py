@@ -119,7 +119,7 @@ class Run:
             self._session = await asyncio.shield(self._finding)
         except CallEndedError:
             raise
-        except BrokerError as error:
+        except Exception as error:  # foreign code: a driver must not end a call
             raise SessionNotFoundError("the session could not be found out") from error
         return self._session
 

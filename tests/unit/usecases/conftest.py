@@ -57,6 +57,8 @@ class ShakyStore(Store):
     """A store that can be away: then everything asked of it fails, as it does with a dead Redis."""
 
     away = False
+    deaf = False
+    """Everything asked of it happens, but its answer is lost."""
 
     async def run(
         self,
@@ -68,7 +70,10 @@ class ShakyStore(Store):
     ) -> Any:
         if self.away:
             raise StoreUnavailableError("store: away", 1.0)
-        return await super().run(script, keys, args, within=within)
+        answer = await super().run(script, keys, args, within=within)
+        if self.deaf:
+            raise StoreUnavailableError("store: deaf", 1.0)
+        return answer
 
 
 @dataclass

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from broker.domain.errors import AnswerLostError, PermanentError, TemporaryError
-from broker.domain.messages import TRACKING, Message, MessageState
+from broker.domain.messages import TRACKING, Message, MessageState, Tracking
 from broker.domain.record import Outcome, Record
 from broker.usecases.identify import CallStarted
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tests.unit.usecases.conftest import World
 
 CALLER = "+493023125001"
+URL = "https://shop.example.com/{track_id}"
 
 
 def _in(state: MessageState) -> Callable[[Record], bool]:
@@ -135,6 +137,36 @@ async def test_success_is_kept_even_if_the_store_comes_back_after_the_lease(
     heir.worker.open()
     await world.until(record, _in(MessageState.SENT))
     assert len(world.channel.taken) == 1
+
+
+async def test_message_for_a_channel_that_is_gone_from_the_settings_has_failed(
+    world: World, standard: Customer
+) -> None:
+    """Nothing went out, so the state must not say that something may have."""
+    world.policy = replace(world.policy, tracking=Tracking(URL, channel="pigeon"))
+    world.crm.add(standard, CALLER)
+    record = await world.starts(world.replica())
+    failed = await world.until(record, lambda r: r.messages and not _message(r).state.pending)
+    assert _message(failed).state is MessageState.FAILED
+
+
+async def test_lost_reply_to_the_mark_does_not_make_a_message_unknown(
+    world: World, standard: Customer
+) -> None:
+    world.tracking()
+    world.crm.add(standard, CALLER)
+    world.platform.hold()
+    replica = world.replica()
+    record = await world.starts(replica)
+    while not world.platform.writes:
+        await asyncio.sleep(0)
+    world.platform.release()
+    await world.until(record, _in(MessageState.QUEUED))
+    world.store.deaf = True
+    await asyncio.sleep(0.05)
+    world.store.deaf = False
+    await world.until(record, _in(MessageState.SENT))
+    assert len(world.channel.attempts) == 1
 
 
 async def test_nothing_is_sent_if_the_session_was_not_written(

@@ -12,6 +12,7 @@ from broker.domain.errors import CallEndedError, PermanentError, TemporaryError
 from broker.domain.record import NUMBER, Outcome, Written
 from broker.ports import CrmAdapter
 from broker.testing.fake_crm import FakeCrm
+from broker.usecases.identify import CallStarted
 from broker.usecases.lookup import Crm
 
 if TYPE_CHECKING:
@@ -206,6 +207,60 @@ async def test_customer_found_but_never_written_in_time_is_expired(
     assert over is not None
     assert over.outcome is Outcome.EXPIRED
     assert world.session(record) == {}
+
+
+async def test_takeover_listens_no_longer_than_a_hit_would_be_useful(
+    world: World, premium: Customer
+) -> None:
+    world.crm.add(premium, CALLER)
+    world.crm.hold()
+    dying, heir = world.replica(), world.replica()
+    record = await world.starts(dying)
+    await world.until(record, lambda r: r.step(NUMBER).written)
+    await _dies(dying)
+    await asyncio.sleep(world.deadlines.useful_s - 0.2)
+    heir.worker.open()
+    await asyncio.sleep(0.3)
+    world.crm.release()
+    done = await world.until(record, lambda r: r.step(NUMBER).done)
+    assert (done.step(NUMBER).lookup, done.customer) == ("timeout", None)
+
+
+async def test_lookup_overtaken_by_a_reference_is_not_listened_to(
+    world: World, premium: Customer
+) -> None:
+    """Also if its own timeout was being written at that moment."""
+    world.crm.add(premium, references=["2001001"])
+    world.crm.hold()
+    replica = world.replica()
+    record = await world.starts(replica)
+    world.platform.hold()
+    while not world.platform.writes:
+        await asyncio.sleep(0.001)
+    world.crm._gate = None
+    await replica.identify.on_reference(CallStarted(record.id), "2001001")
+    world.platform.release()
+    await world.until(record, lambda r: r.customer and all(s.done for s in r.steps), seconds=0.1)
+    assert world.session(record)["ivr.lookup"] == "found"
+
+
+async def test_write_that_came_before_the_session_was_gone_is_remembered(
+    world: World, premium: Customer
+) -> None:
+    """The first write arrives, but a reference was decided meanwhile, so it is repeated."""
+    world.crm.add(premium, CALLER)
+    world.platform.hold()
+    world.platform.fail(None, CallEndedError("gone"))
+    first, second = world.replica(), world.replica()
+    record = await world.starts(first)
+    while not world.platform.writes:
+        await asyncio.sleep(0)
+    _, name = await second.identify.on_reference(CallStarted(record.id), "0000001")
+    await world.until(record, lambda r: r.step(name).lookup)
+    world.platform.release()
+    over = await world.until(record, lambda r: r.outcome)
+    assert over.over == "gone"
+    assert over.outcome is not Outcome.CALL_GONE
 
 
 async def test_while_the_store_is_away_only_timeout_is_said_and_the_hit_follows(
