@@ -61,7 +61,7 @@ async def test_a_call_start_sent_to_all_replicas_at_once_is_one_call(
     event = CallStarted(uuid4().hex, session_id=uuid4().hex, from_=CALLER)
     records = await asyncio.gather(*(r.identify.on_call_start(event) for r in replicas))
     assert records[0] is not None
-    await world.until(records[0], lambda r: _is_sent(r))
+    await world.until(records[0], _is_sent)
     await asyncio.sleep(1.0)
     assert world.crm.asked == [CALLER]
     assert len(world.channel.attempts) == 1
