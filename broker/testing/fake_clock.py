@@ -40,7 +40,14 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
 
 
 class FakeClock(StoreClock):
-    """The time of the running `FakeTimeLoop`, which the store's scripts take as theirs too."""
+    """The time of the running `FakeTimeLoop`, which the store's scripts take as theirs too.
+
+    As in life, no two looks at it show the same: a microsecond passes between them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown = 0.0
 
     @property
     def fixed_ms(self) -> int:  # type: ignore[override] # it moves on by itself
@@ -50,7 +57,8 @@ class FakeClock(StoreClock):
         """The store's time is this clock's already."""
 
     def time(self) -> float:
-        return BEGAN + self.monotonic()
+        self._shown = max(BEGAN + self.monotonic(), self._shown + 1e-6)
+        return self._shown
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()

@@ -82,6 +82,8 @@ class Deliver:
             await self.clock.sleep(_MARK_RETRY_S)
 
     async def _envelope(self, record: Record, message: Message) -> Envelope:
+        if message.channel not in self.channels:
+            raise PermanentError("the channel of this message is not configured any more")
         customer = record.customer
         if customer is None or not customer.track_id:
             raise PermanentError("the call has no customer to send to")

@@ -100,28 +100,30 @@ class Identify:
         return await self._new_reference(record, value)
 
     async def _new_reference(self, record: Record, value: str) -> tuple[Record, str]:
-        limits = self.limits.of(record)
-        used_up = self._tries_used(record)
-        full = None if used_up else await self.counters.reserve(limits)
+        limits = () if self._tries_used(record) else self.limits.of(record)
+        full = await self.counters.reserve(limits)
         step = self._reference_step(value, full)
         note = {"at": step.received_at, "event": "accepted", "step": "reference"}
+        added = False
 
         def change(current: Record) -> Record:
-            if current.over is not None or self._answered_by(current, value) is not None:
+            nonlocal added
+            added = current.over is None and self._answered_by(current, value) is None
+            if not added:
                 return current
             used = self._tries_used(current)
             counted = replace(step, name=f"reference-{current.tries + 1}")
             return add_reference(current, _limited(counted) if used else counted, self.policy)
 
         saved = await self.book.save(record.id, change, notes=[note])
-        mine = self._answered_by(saved, value)
-        repeated = mine is None or mine.received_at != step.received_at
-        if repeated and full is None and not used_up:
+        if added:
+            if saved.steps[-1].reason == "reference_limit":
+                self._report_limit(saved, full)
+            return saved, _last(saved)
+        if full is None:
             await self.counters.refund(limits)  # the same value came twice at once
-        name = mine.name if mine is not None else _last(saved)
-        if mine is not None and mine.reason == "reference_limit":
-            self._report_limit(saved, full)
-        return saved, name
+        known = self._answered_by(saved, value)
+        return saved, known.name if known is not None else _last(saved)
 
     def _answered_by(self, record: Record, value: str) -> Step | None:
         """The step that already answers for `value`: typed before, or one beyond the tries."""

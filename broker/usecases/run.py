@@ -105,7 +105,9 @@ class Run:
         step, deadlines = self.step, self._deadlines
         if step.lookup is not LookupState.TIMEOUT or step.preset is not None:
             return False
-        if deadlines.late_s <= deadlines.lookup_s or self.lease.record.over is not None:
+        if deadlines.late_s <= deadlines.lookup_s:
+            return False
+        if self.lease.record.over is not None or self.lease.record.customer is not None:
             return False
         return self._asking is None or self._asking.listening
 

@@ -112,12 +112,13 @@ class StepJob:
 
     async def _listen(self, run: Run) -> None:
         """After the deadline: a hit that comes late is written like a timely one."""
-        listens_until = run.began_at + self.deadlines.late_s
+        listens_until = min(run.began_at + self.deadlines.late_s, self.deadlines.useful_s)
         result = await run.asking.hit_until(listens_until - run.age())
         if result.state is LookupState.FOUND:
             await self._conclude(run, Finding(result, run.age_ms(), late=True))
         if not run.step.done:
             await run.save(partial(finish_step, name=run.name))
+            await self._give_back(run, result.state)
 
     async def _conclude(self, run: Run, finding: Finding) -> None:
         """Decide and write, both while no other step of this call does."""
@@ -235,8 +236,8 @@ class StepJob:
             self.metrics.write_in_time(str(in_time).lower()).inc()
 
     async def _after(self, run: Run, finding: Finding) -> None:
-        """Tell the operator; only a reference that nobody has counts as the caller's failure."""
-        step, record = run.step, run.lease.record
+        """Tell the operator."""
+        step = run.step
         lookup = step.lookup or finding.result.state
         self.metrics.lookup(lookup).inc()
         log.info(
@@ -251,9 +252,14 @@ class StepJob:
             written=step.written and str(step.written),
             crms=run.summary(),
         )
-        if step.is_reference and lookup in _NOT_HIS_FAILURE and step.preset is None:
+        if step.done or lookup is LookupState.FOUND:
+            await self._give_back(run, lookup)
+
+    async def _give_back(self, run: Run, state: LookupState) -> None:
+        """Only a reference that nobody has counts as the caller's failure, early or late."""
+        if run.step.is_reference and run.step.preset is None and state in _NOT_HIS_FAILURE:
             with suppress(StoreUnavailableError):
-                await self.counters.refund(self.limits.of(record))
+                await self.counters.refund(self.limits.of(run.lease.record))
 
     def _turn(self, call_id: str) -> asyncio.Lock:
         return self._turns.setdefault(call_id, asyncio.Lock())
@@ -272,6 +278,6 @@ def _wrote_if_current(  # noqa: PLR0913 - the facts of one write
 ) -> Record:
     """The write counts only if it showed the newest decision; otherwise it is repeated."""
     if record.decisions != decisions:
-        return record
+        return replace(record, touched=record.touched or written is Written.OK)
     final = final or record.over is not None
     return wrote(record, name, written, final=final, policy=policy, now=now, reason=reason)

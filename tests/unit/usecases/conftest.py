@@ -59,6 +59,9 @@ class ShakyStore(Store):
     away = False
     deaf = False
     """Everything asked of it happens, but its answer is lost."""
+    commits = 0
+    deaf_to_commit: int | None = None
+    """The commit, counted from 1, of which the answer is lost."""
 
     async def run(
         self,
@@ -71,7 +74,9 @@ class ShakyStore(Store):
         if self.away:
             raise StoreUnavailableError("store: away", 1.0)
         answer = await super().run(script, keys, args, within=within)
-        if self.deaf:
+        self.commits += script == "commit"
+        if self.deaf or self.commits == self.deaf_to_commit:
+            self.deaf_to_commit = None
             raise StoreUnavailableError("store: deaf", 1.0)
         return answer
 

@@ -155,18 +155,11 @@ async def test_lost_reply_to_the_mark_does_not_make_a_message_unknown(
 ) -> None:
     world.tracking()
     world.crm.add(standard, CALLER)
-    world.platform.hold()
-    replica = world.replica()
-    record = await world.starts(replica)
-    while not world.platform.writes:
-        await asyncio.sleep(0)
-    world.platform.release()
-    await world.until(record, _in(MessageState.QUEUED))
-    world.store.deaf = True
-    await asyncio.sleep(0.05)
-    world.store.deaf = False
-    await world.until(record, _in(MessageState.SENT))
-    assert len(world.channel.attempts) == 1
+    world.store.deaf_to_commit = 3
+    record = await world.starts(world.replica())
+    sent = await world.until(record, _in(MessageState.SENT))
+    assert world.store.deaf_to_commit is None, "decided, written, and then the mark"
+    assert _message(sent).attempts == len(world.channel.attempts) == 1
 
 
 async def test_nothing_is_sent_if_the_session_was_not_written(

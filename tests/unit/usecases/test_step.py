@@ -232,13 +232,14 @@ async def test_lookup_overtaken_by_a_reference_is_not_listened_to(
     """Also if its own timeout was being written at that moment."""
     world.crm.add(premium, references=["2001001"])
     world.crm.hold()
-    replica = world.replica()
-    record = await world.starts(replica)
+    first, second = world.replica(), world.replica()
+    record = await world.starts(first)
     world.platform.hold()
     while not world.platform.writes:
         await asyncio.sleep(0.001)
     world.crm._gate = None
-    await replica.identify.on_reference(CallStarted(record.id), "2001001")
+    await second.identify.on_reference(CallStarted(record.id), "2001001")
+    await world.until(record, lambda r: r.customer)
     world.platform.release()
     await world.until(record, lambda r: r.customer and all(s.done for s in r.steps), seconds=0.1)
     assert world.session(record)["ivr.lookup"] == "found"
@@ -250,7 +251,7 @@ async def test_write_that_came_before_the_session_was_gone_is_remembered(
     """The first write arrives, but a reference was decided meanwhile, so it is repeated."""
     world.crm.add(premium, CALLER)
     world.platform.hold()
-    world.platform.fail(None, CallEndedError("gone"))
+    world.platform.fail(None, TemporaryError("500"), CallEndedError("gone"))
     first, second = world.replica(), world.replica()
     record = await world.starts(first)
     while not world.platform.writes:
