@@ -128,19 +128,20 @@ class StepJob:
             change = partial(
                 decide, name=run.name, finding=finding, policy=self.policy, now=self.clock.time()
             )
-            before = run.lease.record.decisions
-            record = await self._decide(run, change, finding)
-            if record.decisions == before and finding.late:
-                return
+            await self._decide(run, change, finding)
+            if finding.late and run.step.lookup is not LookupState.FOUND:
+                return  # somebody else was found first, or the call is over
             if not run.step.done:
                 await self._write(run, late=finding.late)
+            elif run.said_timeout:
+                await self._take_back(run)
         await self._after(run, finding)
 
-    async def _decide(self, run: Run, change: partial[Record], finding: Finding) -> Record:
+    async def _decide(self, run: Run, change: partial[Record], finding: Finding) -> None:
         """Save the decision. While the store is away, say `timeout` and go on trying."""
         while True:
             try:
-                return await run.save(change, run.notes())
+                await run.save(change, run.notes())
             except StoreUnavailableError:
                 if run.age() > self.deadlines.useful_s:
                     raise
@@ -151,6 +152,8 @@ class StepJob:
                 if run.said_timeout:
                     await self._take_back(run)
                 raise
+            else:
+                return
             await self.clock.sleep(_STORE_RETRY_S)
 
     async def _say_timeout(self, run: Run) -> None:
@@ -167,7 +170,7 @@ class StepJob:
                 await self.platform.write(session, values, within=LATER_WRITE_S)
 
     async def _take_back(self, run: Run) -> None:
-        """Whoever took over may have written before our `timeout` came: write his result again."""
+        """Somebody else may have written before our `timeout` came: write his result again."""
         record = await self.book.ledger.find(run.call_id)
         if record is None or record.session is None or record.over is not None:
             return

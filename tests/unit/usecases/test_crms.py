@@ -11,6 +11,7 @@ from broker.domain.customer import MATCHES_READ, Customer, LookupState
 from broker.domain.record import NUMBER
 from broker.ports import CrmAdapter
 from broker.testing.fake_crm import FakeCrm
+from broker.usecases.identify import CallStarted
 from broker.usecases.lookup import Crm
 
 if TYPE_CHECKING:
@@ -106,6 +107,31 @@ async def test_a_late_hit_is_written_as_soon_as_it_comes(world: World, premium: 
     assert world.session(record)["ivr.email"] == premium.email
 
 
+async def test_a_late_hit_does_not_wait_for_who_is_later(world: World, premium: Customer) -> None:
+    world.crm.delay_s = 0.2
+    world.crm.add(premium, CALLER)
+    world.crms.append(Crm("later", FakeCrm(world.clock, delay_s=0.3), timeout_s=1.0))
+    world.crms.append(Crm("earlier", FakeCrm(world.clock, delay_s=0.1), timeout_s=1.0))
+    record = await decided(world)
+    record = await world.until(record, lambda r: r.step(NUMBER).done)
+    assert age(record) == pytest.approx(0.2, abs=0.002)
+
+
+async def test_a_late_hit_of_a_reference_is_dropped_once_the_number_found_somebody(
+    world: World, premium: Customer, standard: Customer
+) -> None:
+    world.crm.add(premium, CALLER)
+    world.crm.add(standard, references=["2001001"])
+    world.crm.delay_s = 0.2
+    record = await decided(world)
+    _, name = await world.replicas[0].identify.on_reference(CallStarted(record.id), "2001001")
+    done = await world.until(record, lambda r: all(step.done for step in r.steps))
+    assert done.customer == premium
+    assert done.step(name).lookup is LookupState.TIMEOUT
+    assert not done.contradicted
+    assert len(world.platform.writes) == 3, "two timeouts and the first hit"
+
+
 async def test_a_hit_after_the_listening_ended_is_dropped(world: World, premium: Customer) -> None:
     world.crm.delay_s = LATE_S + 0.05
     world.crm.add(premium, CALLER)
@@ -182,6 +208,8 @@ async def test_an_adapter_that_ignores_cancellation_delays_nobody(world: World) 
     assert age(record) == pytest.approx(DEADLINE_S, abs=0.002)
     done = await world.until(record, lambda r: r.step(NUMBER).done)
     assert done.customer is None
+    await asyncio.sleep(1.1)
+    assert world.replicas[0].worker._running() == [], "it is left behind, not waited for"
     await asyncio.sleep(5.0)
 
 

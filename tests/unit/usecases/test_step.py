@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.domain.customer import LookupState
-from broker.domain.errors import CallEndedError, PermanentError, TemporaryError
-from broker.domain.record import NUMBER, Outcome, Written
+from broker.domain.errors import CallEndedError, FencedError, PermanentError, TemporaryError
+from broker.domain.record import NUMBER, Outcome, Record, Step, Written
 from broker.ports import CrmAdapter
 from broker.testing.fake_crm import FakeCrm
 from broker.usecases.identify import CallStarted
@@ -209,6 +209,21 @@ async def test_customer_found_but_never_written_in_time_is_expired(
     assert world.session(record) == {}
 
 
+async def test_nothing_is_written_under_a_lease_that_ran_out(
+    world: World, premium: Customer
+) -> None:
+    world.crm.add(premium, CALLER)
+    replica = world.replica()
+    kept = await replica.book.ledger.accept(
+        Record("call", world.clock.time(), 2e9, steps=(Step(NUMBER, world.clock.time(), CALLER),))
+    )
+    (lease,) = kept.leases
+    lease.expires = world.clock.monotonic()
+    with pytest.raises(FencedError):
+        await replica.worker._runners["step"](lease)
+    assert world.platform.writes == []
+
+
 async def test_takeover_listens_no_longer_than_a_hit_would_be_useful(
     world: World, premium: Customer
 ) -> None:
@@ -298,6 +313,29 @@ async def test_timeout_said_without_the_ledger_is_taken_back_if_another_replica_
     assert {"ivr.lookup": "found", "ivr.route": "premium"}.items() <= last.items()
     assert world.session(record)["ivr.lookup"] == "found"
     assert len(world.platform.writes) == 3, "timeout, the heir's result, and that once more"
+
+
+async def test_timeout_said_without_the_ledger_is_taken_back_if_a_reference_knew_better(
+    world: World, premium: Customer
+) -> None:
+    world.crm.add(premium, references=["2001001"])
+    road = world.own_road()
+    cut_off, other = world.replica(road), world.replica()
+    world.crm.hold()
+    record = await world.starts(cut_off)
+    road.away = True
+    await asyncio.sleep(0.01)
+    world.crm._gate = None
+    _, name = await other.identify.on_reference(CallStarted(record.id), "2001001")
+    await world.until(record, lambda r: r.step(name).done)
+    await asyncio.sleep(0.3)
+    road.away = False
+    await asyncio.sleep(0.5)
+    assert {write.variables["ivr.lookup"] for write in world.platform.writes} == {
+        "timeout",
+        "found",
+    }
+    assert world.session(record)["ivr.lookup"] == "found"
 
 
 async def _dies(replica: object) -> None:
