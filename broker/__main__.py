@@ -19,6 +19,7 @@ COMMANDS = {
     "sandbox": "a stand-in for the phone platform, a CRM and a mail server",
     "init": "write a configuration that works at once",
     "check": "load everything, reach every part, and say what is wrong",
+    "dead-letters": "messages that were given up: list them, send them again, drop them",
     "lookup": "what each CRM answers for one number or reference",
 }
 FAILED = 1
@@ -50,7 +51,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         if name == chosen:
-            import_module(f"broker.cli.{name}").add_parser(commands)
+            import_module(f"broker.cli.{name.replace('-', '_')}").add_parser(commands)
         else:
             commands.add_parser(name, help=summary)
     return parser

@@ -6,20 +6,23 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker import plugins
 from broker.channels.email import EmailChannel, SmtpOptions
 from broker.channels.templates import Templates
 from broker.domain.errors import ConfigError
-from broker.http_client import open_session
+from broker.http_client import Dependency, ForbiddenAddressError, open_session
 from broker.metrics import Metrics
+from broker.presence import Presence
+from broker.stores.address import is_sentinel
 from broker.stores.clock import StoreClock
 from broker.stores.connection import Store, open_store
 from broker.stores.ledger import RedisLedger
-from broker.stores.shared import RedisCounters, RedisLinks
+from broker.stores.shared import RedisCounters, RedisLinks, RedisTokens
 from broker.usecases.book import Book
 from broker.usecases.deliver import Deliver
+from broker.usecases.erase import Erase
 from broker.usecases.finish import Finish
 from broker.usecases.identify import Identify
 from broker.usecases.lookup import Crm, Lookup
@@ -29,21 +32,25 @@ from broker.usecases.run import Deadlines
 from broker.usecases.step import StepJob
 from broker.usecases.tracking import TrackingLinks
 from broker.usecases.watch import Watch
-from broker.web.auth import Client, Doorkeeper
+from broker.web.auth import Client, Credentials, Doorkeeper
 from broker.web.calls import CallRoutes, Limits
+from broker.web.erasures import ErasureRoutes
+from broker.web.inbound import ConnectionLimits, InboundRunner
+from broker.web.load import Load
 from broker.web.ops import Health, Ops
 from broker.web.pages import Pages
 from broker.web.service import build_service
 from broker.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
     import aiohttp
     from aiohttp import web
 
-    from broker.ports import CallPlatform, Channel, Ledger
+    from broker.ports import CallPlatform, Channel, Ledger, TokenStore
     from broker.settings import Settings
+    from broker.settings.models import Outbound
 
 
 _START_CHECK_S = 3.0
@@ -69,21 +76,29 @@ class Parts:
 async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     """The parts that `settings` name, closed with the context; ConfigError if one cannot work."""
     async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(open_session())
-        clock, metrics = StoreClock(), Metrics()
+        clock, metrics, presence = StoreClock(), Metrics(), Presence()
         half_a_lease = settings.store.lease_ms / 2000
         url = settings.store.url.get_secret_value()
         client = open_store(url, command_timeout_s=half_a_lease)
-        store = Store(client, settings.store.prefix, timeout_s=half_a_lease)
+        store = Store(
+            client,
+            settings.store.prefix,
+            timeout_s=half_a_lease,
+            profile=settings.store.promise,
+            fails_over=is_sentinel(url),
+        )
         stack.push_async_callback(store.aclose)
-        crms = _crms(settings, http)
+        outbound = _Outbound(stack, settings.outbound, metrics, RedisTokens(store, clock))
+        crms = await _crms(settings, outbound)
         for crm in crms:
             stack.push_async_callback(crm.adapter.aclose)
         platform = plugins.build(
-            plugins.platform(settings.platform.driver), settings.platform.options, http
+            plugins.platform(settings.platform.driver),
+            settings.platform.options,
+            await outbound.session("platform", presence),
         )
         stack.push_async_callback(platform.aclose)
-        channels = _channels(settings)
+        channels = await _channels(settings, outbound, presence)
         for channel in channels.values():
             stack.push_async_callback(channel.aclose)
         yield Parts(
@@ -95,9 +110,10 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 clock,
                 lease_s=settings.store.lease_ms / 1000,
                 retention_s=settings.privacy.retention_h * 3600,
+                home_region=settings.lookup.default_region,
             ),
             metrics,
-            Lookup(crms, settings.lookup.folding(), clock, metrics),
+            Lookup(crms, settings.lookup.folding(), clock, metrics, presence),
             platform,
             channels,
             TrackingLinks(
@@ -111,22 +127,42 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         )
 
 
-def _crms(settings: Settings, http: aiohttp.ClientSession) -> list[Crm]:
-    return [
-        Crm(
-            name,
-            plugins.build(plugins.crm_adapter(crm.adapter), crm.options, http),
-            crm.priority,
-            settings.timeout_ms(crm) / 1000,
-        )
-        for name, crm in settings.crm.items()
-    ]
+@dataclass(frozen=True, slots=True)
+class _Outbound:
+    """Opens the HTTP session of each dependency, to be closed with `stack`."""
+
+    stack: AsyncExitStack
+    rules: Outbound
+    metrics: Metrics
+    tokens: TokenStore
+
+    async def session(self, name: str, presence: Presence | None = None) -> aiohttp.ClientSession:
+        """`presence` tells when it goes away; not needed where somebody else knows better."""
+        dependency = Dependency(name, self.rules.breaker(), presence, tokens=self.tokens)
+        self.metrics.breaker_state.labels(name).set_function(lambda: dependency.state)
+        opened = open_session(self.rules.addresses(), dependency)
+        return await self.stack.enter_async_context(opened)
 
 
-def _channels(settings: Settings) -> dict[str, Channel]:
-    if not isinstance(settings.smtp, SmtpOptions):
-        return {}
-    return {"email": EmailChannel(settings.smtp, Templates(settings.templates.dir))}
+async def _crms(settings: Settings, outbound: _Outbound) -> list[Crm]:
+    crms: list[Crm] = []
+    for name, crm in settings.crm.items():
+        http = await outbound.session(f"crm.{name}")
+        adapter = plugins.build(plugins.crm_adapter(crm.adapter), crm.options, http)
+        crms.append(Crm(name, adapter, crm.priority, settings.timeout_ms(crm) / 1000))
+    return crms
+
+
+async def _channels(
+    settings: Settings, outbound: _Outbound, presence: Presence
+) -> dict[str, Channel]:
+    channels: dict[str, Channel] = {}
+    for name, channel in settings.channels.items():
+        http = await outbound.session(f"channel.{name}", presence)
+        channels[name] = plugins.build(plugins.channel(channel.driver), channel.options, http)
+    if isinstance(settings.smtp, SmtpOptions):
+        channels["email"] = EmailChannel(settings.smtp, Templates(settings.templates.dir))
+    return channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +173,19 @@ class Broker:
     worker: Worker
     health: Health
     parts: Parts
+    load: Load
+    doorkeeper: Doorkeeper
+
+    def runner(self, *, shutdown_timeout: float) -> InboundRunner:
+        """What serves it, behind the limits for connections."""
+        server = self.parts.settings.server
+        return InboundRunner(
+            self.service,
+            ConnectionLimits(server.max_connections, server.receive_timeout_s),
+            self.load,
+            self.parts.metrics,
+            shutdown_timeout=shutdown_timeout,
+        )
 
 
 def build_broker(parts: Parts) -> Broker:
@@ -162,11 +211,22 @@ def build_broker(parts: Parts) -> Broker:
         deadlines=_deadlines(settings),
         limits=limits,
     )
-    deliver = Deliver(book, clock, parts.channels, parts.links)
-    worker.run_with({"step": step.run, "message": deliver.run, "idle": finish.run})
+    channels = settings.channels.items()
+    resend = frozenset(name for name, channel in channels if channel.lost_answer == "resend")
+    deliver = Deliver(book, clock, parts.channels, parts.links, resend=resend)
+    worker.run_with(
+        {
+            "step": step.run,
+            "repair": step.repair,
+            "message": deliver.run,
+            "idle": finish.run,
+            "poison": finish.bury,
+        }
+    )
     numbering = settings.lookup.numbering()
     identify = Identify(book, clock, counters, metrics, policy, numbering, references, limits)
-    health = Health("volatile" if settings.store.in_memory else "fast")
+    health = Health(settings.store.promise)
+    load = Load(lambda: worker.in_flight, settings.server.max_calls_in_flight)
     calls = CallRoutes(
         identify=identify,
         notify=Notify(book, clock, policy),
@@ -176,17 +236,23 @@ def build_broker(parts: Parts) -> Broker:
         variables=variables,
         fields={str(ours): theirs for ours, theirs in settings.inbound.fields.items()},
         limits=Limits(settings.server.max_wait_ms, settings.server.max_body_bytes),
+        load=load,
+    )
+    doorkeeper = Doorkeeper(
+        credentials(settings), counters, max_body_bytes=settings.server.max_body_bytes
     )
     service = build_service(
         calls,
+        ErasureRoutes(Erase(parts.ledger, numbering), settings.server.max_body_bytes),
         Pages(parts.links),
         Ops(parts.ledger, metrics, health),
-        _doorkeeper(settings),
+        doorkeeper,
         metrics,
+        load,
         version=version("call-session-broker"),
         max_body_bytes=settings.server.max_body_bytes,
     )
-    return Broker(service, worker, health, parts)
+    return Broker(service, worker, health, parts, load, doorkeeper)
 
 
 def _deadlines(settings: Settings) -> Deadlines:
@@ -200,20 +266,27 @@ def _deadlines(settings: Settings) -> Deadlines:
     )
 
 
-def _doorkeeper(settings: Settings) -> Doorkeeper:
-    return Doorkeeper(
-        (Client(name, frozenset(client.scopes), client.allow_query), client.key.get_secret_value())
+def credentials(settings: Settings) -> list[Credentials]:
+    """How the clients show who they are."""
+    return [
+        Credentials(
+            Client(name, frozenset(client.scopes), client.allow_query),
+            tuple(client.keys),
+            tuple(client.hmac_secrets),
+        )
         for name, client in settings.server.clients.items()
-    )
+    ]
 
 
-async def refuse_unfit(parts: Parts) -> None:
-    """ConfigError naming the platform and every CRM that can never work as configured.
+async def refuse_unfit(parts: Parts) -> Sequence[str]:
+    """ConfigError naming the store, the platform and every CRM that can never work as configured.
 
     One that is merely away does not stop the start, nor does a mail server: calls get their
-    outcome all the same.
+    outcome all the same, and without a store the broker is not ready and says why. What the
+    operator should know of the store comes back.
     """
-    named: dict[str, Awaitable[str]] = {
+    named: dict[str, Awaitable[Any]] = {
+        "store": parts.store.check(),
         "platform": parts.platform.ping(),
         **{f"crm.{crm.name}": crm.adapter.ping() for crm in parts.lookup.crms},
     }
@@ -222,11 +295,19 @@ async def refuse_unfit(parts: Parts) -> None:
     faults = [
         f"{name}: {fault}"
         for name, result in zip(named, results, strict=True)
-        if isinstance(result, ConfigError)
-        for fault in result.faults
+        for fault in _unfit(result)
     ]
     if faults:
         raise ConfigError(*faults)
+    warnings = results[0]
+    return [f"store: {warning}" for warning in warnings] if isinstance(warnings, list) else []
+
+
+def _unfit(result: object) -> tuple[str, ...]:
+    """What the operator has to change, going by what a ping ended with."""
+    if isinstance(result, ConfigError):
+        return result.faults
+    return (str(result),) if isinstance(result, ForbiddenAddressError) else ()
 
 
 @asynccontextmanager

@@ -67,6 +67,12 @@ class Metrics:
             ["set"],
             registry=registry,
         )
+        self.dead_letters = Gauge(
+            "broker_dead_letters",
+            "Work that was given up and waits for an operator",
+            ["set"],
+            registry=registry,
+        )
         self.takeovers = Counter(
             "broker_takeovers", "Work taken over from a replica that lost it", registry=registry
         )
@@ -75,11 +81,23 @@ class Metrics:
             "Requests refused because a call could not be accepted",
             registry=registry,
         )
+        self.connections_closed = Counter(
+            "broker_connections_closed",
+            "Connections closed because of how they were used",
+            ["reason"],
+            registry=registry,
+        )
         self.lookup = cache(self.lookups.labels)
         self.crm_lookup = cache(self.lookup_seconds.labels)
         self.session_write = cache(self.session_writes.labels)
         self.write_in_time = cache(self.writes_in_time.labels)
         """Finding a child by its labels costs more than counting with it, on every call."""
+        self.breaker_state = Gauge(
+            "broker_breaker_state",
+            "0 if the circuit breaker is closed, 1 half-open, 2 open",
+            ["dependency"],
+            registry=registry,
+        )
         self.store_up = Gauge("broker_store_up", "1 if the store answers", registry=registry)
         Info("broker_build", "The running version", registry=registry).info({"version": _version()})
 

@@ -43,7 +43,7 @@ def options_type(plugin: type[Plugin]) -> type[Options]:
 
 
 def build(plugin: type[P], options: Options, http: ClientSession) -> P:
-    """A working plug-in. Every constructor takes exactly its options and the shared session."""
+    """A working plug-in. Every constructor takes exactly its options and its session."""
     factory = cast("Any", plugin)
     return cast("P", factory(options, http))
 

@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
@@ -62,7 +62,7 @@ class Options(BaseModel):
     """Base of what an operator may set for a plug-in; a wrong or unknown key stops the start.
 
     A plug-in names its own as `options_type` and is built as `Plugin(options, http)`, where `http`
-    is the aiohttp session that all plug-ins share. It opens nothing while it is built.
+    is an aiohttp session of its own that keeps to `[outbound]`. It opens nothing while it is built.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -165,6 +165,11 @@ class Channel(ABC):
     """A way to send a message. It sends once; retries and states are the broker's."""
 
     options_type: type[Options]
+    """What `[channels.<name>]` is read into, without `driver` and `lost_answer`."""
+    keyed = False
+    """Whether the provider takes `Envelope.reference` as an idempotency key: however often it gets
+    the same one, also at the same time, it sends one message and answers alike. Then a lost answer
+    is cleared up by sending again, and never ends as `unknown` while the provider can be asked."""
 
     @abstractmethod
     async def send(self, envelope: Envelope, *, within: float) -> str | None:
@@ -182,6 +187,11 @@ class Channel(ABC):
         """Release what the channel opened itself. May be called twice."""
 
 
+SUSPECT_TRIES = 4
+"""Work taken over so often may be what kills replicas: each runs one such at a time, so that no
+other dies with it until it is given up."""
+
+
 @dataclass(slots=True)
 class Lease:
     """Work of one call that this replica holds: a step (`step:number`), `message:tracking`, `idle`.
@@ -197,6 +207,10 @@ class Lease:
     revision: int
     expires: float
     """On this process' monotonic clock."""
+    tries: int = 0
+    """How often it was taken over from a replica that did not finish it."""
+    nonce: str = ""
+    """Of the accept: tells this record from one that was accepted anew under the same id."""
 
     @property
     def member(self) -> str:
@@ -217,6 +231,54 @@ class Saved:
     leases: tuple[Lease, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What one set of work holds: `calls` or `messages`."""
+
+    held: int
+    overdue_s: float
+    """Of the oldest."""
+    dead: int
+    """Dead letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Work that was given up: `step:number`, `message:tracking`."""
+
+    call_id: str
+    work: str
+    since: float
+    record: Record | None
+    """None if it is forgotten, or nobody can read it."""
+
+    @property
+    def id(self) -> str:
+        """What an operator types: nothing in it means anything to a shell."""
+        return f"{self.call_id}/{self.work}"
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """How much was erased of a person."""
+
+    calls: int
+    links: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """Where a call stands among the live calls: by the time it came, then by its id."""
+
+    received_ms: int
+    """Since the epoch. Many calls may share one millisecond."""
+    call_id: str
+
+    @classmethod
+    def of(cls, record: Record) -> Position:
+        return cls(round(record.received_at * 1000), record.id)
+
+
 class Ledger(ABC):
     """Our durable memory. Every method is one atomic step and safe to repeat.
 
@@ -229,7 +291,7 @@ class Ledger(ABC):
         """Keep a new call with its work, leased to this replica.
 
         If the call, or its session, is known already, the known record comes back unchanged but
-        for the new aliases, without leases.
+        for the new aliases, without leases. UnknownCallError if it was erased.
         """
 
     @abstractmethod
@@ -249,31 +311,51 @@ class Ledger(ABC):
         `notes` go to the call's trace in the same step.
 
         UnknownCallError: no such record. FencedError: `lease` was taken over by another replica.
+        A record that the store has lost, or holds in an older state, is brought back by a lease.
         """
 
     @abstractmethod
-    async def claim(self, limit: int) -> Sequence[Lease]:
-        """Due work of anybody, now leased to this replica."""
+    async def claim(self, limit: int, suspects: int = 1) -> Sequence[Lease]:
+        """Due work of anybody, now leased to this replica.
+
+        Of what was taken over `SUSPECT_TRIES` times at most `suspects`; the rest waits a little.
+        """
 
     @abstractmethod
     async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
-        """Hold on to `leases`; those that are lost come back."""
+        """Hold on to `leases`, also if the store lost them; those of others now come back."""
 
     @abstractmethod
     async def release(self, leases: Sequence[Lease]) -> None:
         """Give work back at once, so that another replica need not wait for the lease to end."""
 
     @abstractmethod
-    async def active(self, limit: int, before: float | None = None) -> Sequence[Record]:
-        """Calls that are not over, newest first, received before `before` (epoch seconds)."""
+    async def active(self, limit: int, after: Position | None = None) -> Sequence[Record]:
+        """Calls that are not over, newest first, beyond `after`; fewer than `limit` = the last."""
 
     @abstractmethod
     async def trace(self, call_id: str) -> Sequence[Note]:
         """What happened to the call, oldest first."""
 
     @abstractmethod
-    async def due(self) -> Mapping[str, tuple[int, float]]:
-        """Per set (`calls`, `messages`): how much work it holds, seconds its oldest is overdue."""
+    async def due(self) -> Mapping[str, Due]:
+        """What the sets `calls` and `messages` hold."""
+
+    @abstractmethod
+    async def dead_letters(self) -> Sequence[DeadLetter]:
+        """All of them, oldest first."""
+
+    @abstractmethod
+    async def drop_dead(self, letter: DeadLetter) -> bool:
+        """It is no dead letter any more, and nothing else changes; False if it was none."""
+
+    @abstractmethod
+    async def erase(self, identity: str) -> Erased:
+        """Forget every call, link and counter of a person: an E.164 number or a normal address.
+
+        An erased call stays unknown, whatever a replica still remembers of it. Many atomic steps;
+        after a StoreUnavailableError some are done, and a repeat does the rest.
+        """
 
     @abstractmethod
     async def ping(self) -> None:
@@ -308,11 +390,44 @@ class Links(ABC):
     """Tracking links by the hash of their token: who reads the store cannot follow them."""
 
     @abstractmethod
-    async def keep(self, token_hash: str, link: Link) -> None: ...
+    async def keep(self, token_hash: str, link: Link, call_id: str) -> None:
+        """Keep a link of this call; UnknownCallError if the call was erased."""
 
     @abstractmethod
     async def find(self, token_hash: str) -> Link | None:
         """The link, or None if unknown or expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedToken:
+    """A bearer token that one replica fetched for all."""
+
+    text: str = field(repr=False)
+    life_s: float
+    """How long it was good when it came; infinite if the server did not say."""
+    left_s: float
+
+
+class TokenStore(ABC):
+    """Tokens that all replicas share, by names without credentials.
+
+    All raise StoreUnavailableError: then whoever needs a token fetches one for himself.
+    """
+
+    @abstractmethod
+    async def find(self, name: str) -> SharedToken | None: ...
+
+    @abstractmethod
+    async def keep(self, name: str, token: SharedToken) -> None:
+        """Share it until its life is over."""
+
+    @abstractmethod
+    async def reserve(self, name: str, owner: str, seconds: float) -> bool:
+        """Whether `owner` is the one who fetches now; others wait for at most so many seconds."""
+
+    @abstractmethod
+    async def release(self, name: str, owner: str) -> None:
+        """`owner` is done, whatever came of it."""
 
 
 class JobStarter(ABC):

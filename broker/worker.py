@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from broker.domain.errors import FencedError, StoreUnavailableError, UnknownCallError
-from broker.ports import JobStarter
+from broker.ports import SUSPECT_TRIES, JobStarter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CLAIM_EVERY_S = 0.1
 CLAIM_AT_MOST = 32
+MOST_TRIES = 5
+"""Steps and messages that were taken over more often are not run again but buried."""
 LOOK_EVERY_S = 0.075
 """How often a waiting request looks at a call that another replica works on."""
 LOOK_HERE_S = 1.0
@@ -32,13 +34,17 @@ log = structlog.get_logger("broker.worker")
 _Waiter = tuple["Callable[[Record], bool]", "asyncio.Future[Record | None]"]
 
 
+def _is_message(lease: Lease) -> bool:
+    return lease.work.startswith("message:")
+
+
 def _give_up(waiting: asyncio.Future[Record | None]) -> None:
     if not waiting.done():
         waiting.set_result(None)
 
 
 class Worker(JobStarter):
-    """Runs leases as tasks, one runner per kind of work (`step`, `message`, `idle`)."""
+    """Runs leases as tasks; a runner per kind: `step`, `repair`, `message`, `idle`, `poison`."""
 
     def __init__(self, ledger: Ledger, clock: Clock, metrics: Metrics, *, lease_s: float) -> None:
         self._ledger = ledger
@@ -51,6 +57,7 @@ class Worker(JobStarter):
         self._newest: dict[str, Record] = {}
         """Of the calls that something runs for here."""
         self._waiting: dict[str, list[_Waiter]] = {}
+        self._running_calls = 0
         self._loops: list[asyncio.Task[None]] = []
         self._claiming = False
         self.store_up = True
@@ -67,11 +74,20 @@ class Worker(JobStarter):
             asyncio.create_task(self._renew_forever(), name="renew"),
         ]
 
+    @property
+    def in_flight(self) -> int:
+        """How many lookups and session writes run here.
+
+        Messages do not count: a mail server that hangs is no reason to refuse calls.
+        """
+        return self._running_calls
+
     def start(self, leases: Sequence[Lease]) -> None:
         for lease in leases:
             # A context of its own: a request's patience with the store ends with the request.
             task = asyncio.create_task(self._run(lease), name=lease.work, context=Context())
             self._held.setdefault(lease.call_id, {})[lease.work] = (lease, task)
+            self._running_calls += not _is_message(lease)
             task.add_done_callback(partial(self._forget, lease))
 
     def cancel(self, call_id: str, work: str) -> None:
@@ -108,7 +124,9 @@ class Worker(JobStarter):
                 del self._waiting[call_id]
 
     async def _run(self, lease: Lease) -> None:
-        kind = lease.work.partition(":")[0]
+        kind, _, name = lease.work.partition(":")
+        if name and lease.tries > MOST_TRIES:
+            kind = "poison"
         try:
             await self._runners[kind](lease)
         except FencedError:
@@ -122,6 +140,7 @@ class Worker(JobStarter):
             log.exception("work_failed", call=lease.call_id, work=lease.work)
 
     def _forget(self, lease: Lease, _: asyncio.Task[None]) -> None:
+        self._running_calls -= not _is_message(lease)
         works = self._held.get(lease.call_id, {})
         if works.get(lease.work, (None,))[0] is lease:
             del works[lease.work]
@@ -132,6 +151,10 @@ class Worker(JobStarter):
     def _running(self) -> list[tuple[Lease, asyncio.Task[None]]]:
         return [held for works in self._held.values() for held in works.values()]
 
+    def _ran_out(self) -> list[Lease]:
+        now = self._clock.monotonic()
+        return [lease for lease, _ in self._running() if lease.expires <= now]
+
     async def _claim_forever(self) -> None:
         while True:
             if self._claiming:
@@ -140,7 +163,9 @@ class Worker(JobStarter):
 
     async def _claim(self) -> None:
         try:
-            leases = await self._ledger.claim(CLAIM_AT_MOST)
+            # After a pause, of the store or of this process, what runs here goes on as it is.
+            await self._ledger.renew(self._ran_out())
+            leases = await self._ledger.claim(CLAIM_AT_MOST, 0 if self._runs_a_suspect() else 1)
         except StoreUnavailableError as error:
             self._store_is(up=False, detail=str(error))
             return
@@ -154,6 +179,10 @@ class Worker(JobStarter):
                 log.info("taken_over", call=lease.call_id, work=lease.work, epoch=lease.epoch)
         self.start(leases)
 
+    def _runs_a_suspect(self) -> bool:
+        """Then no other is taken: if it kills this process, no innocent one dies with it again."""
+        return any(lease.tries >= SUSPECT_TRIES for lease, _ in self._running())
+
     def _store_is(self, *, up: bool, detail: str = "") -> None:
         """One line when the store goes away, one when it is back."""
         if up is not self.store_up:
@@ -162,32 +191,19 @@ class Worker(JobStarter):
         self._metrics.store_up.set(up)
 
     async def _renew_forever(self) -> None:
+        """What is lost is not stopped: a write under way has to be repaired, a send noted."""
         while True:
             await self._clock.sleep(self._lease_s / 3)
             held = [lease for lease, _ in self._running()]
             if not held:
                 continue
             try:
-                lost = await self._ledger.renew(held)
+                await self._ledger.renew(held)
             except StoreUnavailableError as error:
                 self._store_is(up=False, detail=str(error))
                 continue
             except Exception:
                 log.exception("renew_failed")
-                continue
-            for lease in lost:
-                self._drop(lease)
-
-    def _drop(self, lease: Lease) -> None:
-        """The lease is somebody else's now, or its work is done: stop, if it still runs here.
-
-        A message is not stopped: its send cannot be taken back, and its result is still true.
-        """
-        if lease.work.startswith("message:"):
-            return
-        known, task = self._held.get(lease.call_id, {}).get(lease.work, (None, None))
-        if known is lease and task is not None:
-            task.cancel()
 
     async def drain(self, grace_s: float) -> None:
         """Claim nothing more, finish what runs here, hand the rest over to other replicas.

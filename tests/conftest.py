@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -21,7 +22,7 @@ import redis
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 LEVELS = ("unit", "contract", "integration", "e2e", "chaos")
 TESTS = Path(__file__).parent
@@ -100,20 +101,23 @@ class RedisServer:
     """A Redis of one test, with an append-only file, that may be killed and started again.
 
     `start` blocks until it answers: inside a running loop call it with `asyncio.to_thread`.
+    Its command line may be changed by `options`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *options: str, password: str = "") -> None:
+        self.folder = folder
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.port = free_port()
+        self.url = f"redis://:{password}@127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
         self._process = subprocess.Popen(
             [
                 *("redis-server", "--bind", "127.0.0.1", "--port", str(self.port)),
-                *("--dir", str(self._folder), "--logfile", "redis.log", "--save", ""),
+                *("--dir", str(self.folder), "--logfile", "redis.log", "--save", ""),
                 *("--appendonly", "yes", "--appendfsync", "everysec"),
+                *self._options,
             ]
         )
         with redis.Redis.from_url(self.url) as client:
@@ -125,6 +129,25 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def wait_for_master(self) -> None:
+        """Blocks until this replica has caught up with its master."""
+        until = time.monotonic() + START_S
+        with redis.Redis.from_url(self.url) as client:
+            while client.info("replication")["master_link_status"] != "up":
+                assert time.monotonic() < until
+                time.sleep(0.02)
+
+    def hang(self) -> None:
+        """SIGSTOP: connections open, and nothing is answered; `wake` ends it."""
+        self._signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
 
 
 def _wait_for_ping(client: redis.Redis) -> None:
@@ -140,7 +163,7 @@ def _wait_for_ping(client: redis.Redis) -> None:
             return
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -148,16 +171,28 @@ def _free_port() -> int:
 
 
 @pytest.fixture
-def private_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A running Redis that this test may kill."""
+def start_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Starts a Redis that this test may kill, with these options on its command line."""
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed")
-    server = RedisServer(tmp_path)
-    try:
-        server.start()
-        yield server
-    finally:
+    servers: list[RedisServer] = []
+
+    def start(*options: str, password: str = "") -> RedisServer:
+        folder = tmp_path / f"redis-{len(servers)}"
+        folder.mkdir()
+        servers.append(RedisServer(folder, *options, password=password))
+        servers[-1].start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
         server.kill()
+
+
+@pytest.fixture
+def private_redis(start_redis: Callable[..., RedisServer]) -> RedisServer:
+    """A running Redis that this test may kill."""
+    return start_redis()
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from broker.app import Parts
-    from broker.ports import Ledger
     from broker.settings import Settings
 
 WITHIN_S = 10.0
@@ -77,16 +76,18 @@ async def check(settings: Settings, *, live: bool, within_s: float = WITHIN_S) -
 def _probes(parts: Parts) -> dict[str, Awaitable[str]]:
     driver = parts.settings.platform.driver
     return {
-        "store": _ping(parts.ledger, in_memory=parts.settings.store.in_memory),
+        "store": _ping(parts),
         f"platform {driver}": parts.platform.ping(),
         **{f"crm {crm.name}": crm.adapter.ping() for crm in parts.lookup.crms},
         **{f"channel {name}": channel.ping() for name, channel in parts.channels.items()},
     }
 
 
-async def _ping(ledger: Ledger, *, in_memory: bool) -> str:
-    await ledger.ping()
-    return "in memory: a restart forgets every call" if in_memory else "answers"
+async def _ping(parts: Parts) -> str:
+    await parts.ledger.ping()
+    if parts.settings.store.in_memory:
+        return "in memory: a restart forgets every call"
+    return "; ".join(await parts.store.check()) or f"answers, {parts.settings.store.promise}"
 
 
 async def _reach(part: str, probe: Awaitable[str], within_s: float) -> Finding:

@@ -74,6 +74,7 @@ platform   {url}/api/v2   token {credentials.PLATFORM_TOKEN}
            {url}/oauth/token   {credentials.USERNAME} / {credentials.PASSWORD}
 crm        {url}/crm/customers?phone=   token {credentials.CRM_TOKEN}
 mail       {sandbox.host}:{sandbox.smtp_port}   delivers nothing, see the outbox
+webhook    {url}/webhook/messages   secret {credentials.WEBHOOK_SECRET}
 orders     {url}/track/{{track_id}}
 controls   {url}/_sandbox/   POST calls, PUT faults, GET outbox, POST reset
 stop with Ctrl-C"""

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
-from broker.app import refuse_unfit, running_broker
+from broker.app import credentials, refuse_unfit, running_broker
 from broker.cli.common import add_config
 from broker.cli.loop import run_loop
+from broker.domain.errors import ConfigError
 from broker.logs import configure
 from broker.settings import load
+from broker.web.inbound import BACKLOG
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from broker.app import Broker
     from broker.settings import Settings
@@ -31,19 +34,27 @@ _LAST_ANSWERS_S = 2.0
 """How long a request that is still open after the drain may hold up the end."""
 
 
-async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve until `stop`: then readiness off, accept a little longer, finish, hand over."""
+async def serve(
+    settings: Settings, stop: asyncio.Event, again: Callable[[], Settings] | None = None
+) -> None:
+    """Serve until `stop`: then readiness off, accept a little longer, finish, hand over.
+
+    On SIGHUP the clients' secrets are taken from `again`.
+    """
     async with running_broker(settings) as broker:
         for warning in settings.warnings:
             log.warning("settings", detail=warning)
-        await refuse_unfit(broker.parts)
-        runner = web.AppRunner(
-            broker.service, access_log=None, handle_signals=False, shutdown_timeout=_LAST_ANSWERS_S
-        )
+        for warning in await refuse_unfit(broker.parts):
+            log.warning("settings", detail=warning)
+        runner = broker.runner(shutdown_timeout=_LAST_ANSWERS_S)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, settings.server.host, settings.server.port)
+            host, port = settings.server.host, settings.server.port
+            site = web.TCPSite(runner, host, port, backlog=BACKLOG)
             await site.start()
+            if again is not None and hasattr(signal, "SIGHUP"):
+                loop = asyncio.get_running_loop()
+                loop.add_signal_handler(signal.SIGHUP, change_secrets, broker, again)
             _say_started(broker, runner)
             await stop.wait()
             broker.health.draining = True
@@ -56,6 +67,23 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         finally:
             await runner.cleanup()
     log.info("stopped")
+
+
+def change_secrets(broker: Broker, again: Callable[[], Settings]) -> None:
+    """Let the clients in by the secrets that the configuration has now; nothing else changes.
+
+    What is wrong with the configuration goes to the log, and everything stays as it was.
+    """
+    try:
+        settings = again()
+    except ConfigError as error:
+        log.error("secrets_unchanged", faults=list(error.faults))  # noqa: TRY400 - no traceback
+        return
+    if broker.parts.settings.server.clients and not settings.server.clients:
+        log.error("secrets_unchanged", faults=["[server.clients] is empty: that would let all in"])
+        return
+    broker.doorkeeper.know(credentials(settings))
+    log.info("secrets_changed", clients=len(settings.server.clients))
 
 
 def _say_started(broker: Broker, runner: web.AppRunner) -> None:
@@ -73,13 +101,13 @@ def _say_started(broker: Broker, runner: web.AppRunner) -> None:
     )
 
 
-async def until_signalled(settings: Settings) -> None:
+async def until_signalled(settings: Settings, again: Callable[[], Settings]) -> None:
     """`serve` until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(settings, stop)
+    await serve(settings, stop, again)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -100,5 +128,5 @@ def run(args: argparse.Namespace) -> int:
     gc.collect()
     gc.freeze()  # what was imported stays: no collection has to look at it again
     gc.set_threshold(_GC_THRESHOLD)
-    run_loop(until_signalled(settings))
+    run_loop(until_signalled(settings, lambda: load(args.config, os.environ)))
     return 0

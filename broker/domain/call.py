@@ -127,6 +127,8 @@ class Phone:
 
         National spellings are read in `region`; without one, in the country of this number.
         """
+        if stored == self.e164:
+            return True
         if region is None:
             return self in _readings(stored, self.region or None)
         return Phone.read(stored, region) == self
@@ -164,6 +166,8 @@ class Numbering:
         return Caller.INVALID
 
     def _region(self, called: str | None) -> str | None:
+        if not self.regions:
+            return self.default_region
         digits = "+" + "".join(_DIGIT.findall(_bare_user(called))).removeprefix("00")
         fitting = [prefix for prefix in self.regions if digits.startswith(prefix)]
         return self.regions[max(fitting, key=len)] if fitting else self.default_region
@@ -201,21 +205,23 @@ def _readings(stored: str, region: str | None) -> Iterator[Phone]:
             yield phone
 
 
-@lru_cache(maxsize=4096)
 def _parse(text: str, region: str | None) -> Phone | None:
+    return _parsed(text, None if text.startswith("+") else region)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str, region: str | None) -> Phone | None:
     try:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         return None
-    if not phonenumbers.is_valid_number(number):
+    region = phonenumbers.region_code_for_number(number)
+    if region is None or not phonenumbers.is_valid_number_for_region(number, region):
         return None
-    e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
-    return Phone(
-        e164=e164,
-        digits=e164[1:],
-        national=phonenumbers.national_significant_number(number),
-        region=phonenumbers.region_code_for_number(number) or "",
-    )
+    national = phonenumbers.national_significant_number(number)
+    digits = f"{number.country_code}{national}"
+    # "001" is how the library calls what belongs to no country, such as +800.
+    return Phone(f"+{digits}", digits, national, "" if region == "001" else region)
 
 
 def fold_to_keypad(text: str) -> str:

@@ -30,6 +30,11 @@ class MessageState(StrEnum):
         return self in {MessageState.QUEUED, MessageState.SENDING}
 
     @property
+    def dead(self) -> bool:
+        """Whether an operator should look at it."""
+        return self is MessageState.FAILED or self is MessageState.UNKNOWN
+
+    @property
     def arrived(self) -> bool:
         """Whether the channel took it."""
         return self in {
@@ -54,6 +59,8 @@ class Message:
     """Hand-overs begun, this one included."""
     reason: str | None = None
     provider_id: str | None = None
+    doubtful: bool = False
+    """An answer was lost on the way here: the channel may have taken it already."""
 
 
 class Sender(StrEnum):
@@ -79,6 +86,7 @@ class Tracking:
     when: When = When.AUTO
     sent_by: Sender = Sender.BROKER
     channel: str = "email"
+    """Whose name the message carries: `email`, or a `[channels.<name>]`."""
 
     @property
     def refusal(self) -> str | None:
@@ -98,10 +106,8 @@ class Backoff:
     """After this long in the queue it has failed: nobody waits for an older tracking link."""
 
     def next_due(self, message: Message, now: float, retry_after: float | None) -> float | None:
-        """When to try again, or None to give up. `retry_after` is the channel's own wish."""
+        """When to try again, or None to give up. The channel may wish for more time, not less."""
         doublings = min(max(0, message.attempts - 1), _MOST_DOUBLINGS)
         wait = min(self.longest_s, self.first_s * 2.0**doublings)
-        if retry_after is not None and retry_after > 0:
-            wait = retry_after
-        due = now + wait
+        due = now + max(wait, retry_after or 0.0)
         return due if due - message.queued_at <= self.give_up_s else None

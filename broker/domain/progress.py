@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from broker.domain.customer import Folding, LookupResult, LookupState
 from broker.domain.evolve import evolve
 from broker.domain.messages import TRACKING, Message, MessageState, Tracking, When
-from broker.domain.record import Over, Record, Session, Step, Written, settled
+from broker.domain.record import POISON, Over, Record, Session, Step, Written, settled
 from broker.domain.routing import Route, Routing
 
 OTHER_CUSTOMER = "other_customer"
@@ -37,6 +37,13 @@ def add_alias(record: Record, alias: str) -> Record:
     if alias in (record.id, *record.aliases):
         return record
     return evolve(record, aliases=(*record.aliases, alias))
+
+
+def add_leg(record: Record, leg_id: str, policy: Policy, now: float) -> Record:
+    """A child leg of the call began: the call is alive, and known by the leg's id too."""
+    if record.over is not None:
+        return record
+    return evolve(add_alias(record, leg_id), idle_at=now + policy.idle_s)
 
 
 def add_reference(record: Record, step: Step, policy: Policy) -> Record:
@@ -128,8 +135,23 @@ def wrote(  # noqa: PLR0913 - the facts of one write, each named at the call
     changed = evolve(step, written=written, done=final, reason=reason or step.reason)
     record = record.with_step(changed)
     if written is Written.OK:
-        steps = tuple(_made_up_for(step) for step in record.steps)
-        record = evolve(record, touched=True, steps=steps)
+        record = _touched(record)
+    return settled(_queue_tracking(record, policy, now))
+
+
+def _touched(record: Record) -> Record:
+    return evolve(record, touched=True, steps=tuple(_made_up_for(step) for step in record.steps))
+
+
+def ask_repair(record: Record, name: str) -> Record:
+    """A write for this step may land after a newer one: what is true has to be written again."""
+    step = record.step(name)
+    return record.with_step(evolve(step, repair=step.repair + 1))
+
+
+def repaired(record: Record, name: str, policy: Policy, now: float) -> Record:
+    """What the call shows has been written again for this step."""
+    record = _touched(record.with_step(evolve(record.step(name), repair=0)))
     return settled(_queue_tracking(record, policy, now))
 
 
@@ -146,6 +168,16 @@ def finish_step(record: Record, name: str, reason: str | None = None) -> Record:
     if step.done:
         return record
     return settled(record.with_step(evolve(step, done=True, reason=reason or step.reason)))
+
+
+def bury(record: Record, work: str) -> Record:
+    """Give up work that no replica survives. How far a message got that was begun, nobody knows."""
+    kind, _, name = work.partition(":")
+    if kind == "step":
+        return finish_step(record, name, POISON)
+    if kind == "repair":
+        return record.with_step(evolve(record.step(name), repair=0, reason=POISON))
+    return not_sent(lost(record, name), name, POISON)
 
 
 def end(record: Record, why: Over, now: float, disposition: str | None = None) -> Record:
@@ -227,38 +259,59 @@ def sending(record: Record, purpose: str) -> Record:
 
 
 def sent(record: Record, purpose: str, attempt: int, provider_id: str | None) -> Record:
-    """The channel took attempt number `attempt`; also true if it was given up as unknown."""
+    """The channel took attempt number `attempt`; also true if nobody believed it any more."""
     message = _message(record, purpose)
-    known = message.state in {MessageState.SENDING, MessageState.UNKNOWN}
-    if not known or message.attempts != attempt:
+    known = message.state in {MessageState.SENDING, MessageState.UNKNOWN} or message.doubtful
+    if not known or message.state.arrived or message.attempts != attempt:
         return record
-    return settled(
-        record.with_message(
-            evolve(message, state=MessageState.SENT, provider_id=provider_id, reason=None)
-        )
+    taken = evolve(
+        message, state=MessageState.SENT, provider_id=provider_id, reason=None, doubtful=False
     )
+    return settled(record.with_message(taken))
 
 
 def not_sent(record: Record, purpose: str, reason: str, retry_at: float | None = None) -> Record:
-    """The channel definitely did not take it: again at `retry_at`, or never if that is None."""
+    """The channel did not take this attempt: again at `retry_at`, or never if that is None.
+
+    Given up after an earlier attempt's answer was lost, it is unknown: that one may have arrived.
+    """
     message = _message(record, purpose)
     if not message.state.pending:
         return record
     if retry_at is None:
-        changed = evolve(message, state=MessageState.FAILED, reason=reason)
+        state = MessageState.UNKNOWN if message.doubtful else MessageState.FAILED
+        changed = evolve(message, state=state, reason=reason)
     else:
         changed = evolve(message, state=MessageState.QUEUED, due_at=retry_at, reason=reason)
     return settled(record.with_message(changed))
 
 
-def lost(record: Record, purpose: str) -> Record:
-    """Whether the channel took it will never be known from here: nobody guesses."""
+def lost(record: Record, purpose: str, retry_at: float | None = None) -> Record:
+    """Whether the channel took it is not known: nobody guesses.
+
+    `retry_at`: when to send it again, for a channel where that is safe or wanted.
+    """
     message = _message(record, purpose)
     if message.state is not MessageState.SENDING:
         return record
-    return settled(
-        record.with_message(evolve(message, state=MessageState.UNKNOWN, reason="answer_lost"))
-    )
+    changed = evolve(message, reason="answer_lost", doubtful=True)
+    if retry_at is None:
+        changed = evolve(changed, state=MessageState.UNKNOWN)
+    else:
+        changed = evolve(changed, state=MessageState.QUEUED, due_at=retry_at)
+    return settled(record.with_message(changed))
+
+
+def again(record: Record, purpose: str, now: float) -> Record:
+    """An operator wants a failed or unknown message sent once more; the outcome stays as it is.
+
+    It is due for anybody, not leased to who saves this.
+    """
+    message = _message(record, purpose)
+    if message.state not in {MessageState.FAILED, MessageState.UNKNOWN}:
+        return record
+    changed = evolve(message, state=MessageState.QUEUED, queued_at=now, due_at=now + 0.001)
+    return record.with_message(changed)
 
 
 def _message(record: Record, purpose: str) -> Message:

@@ -13,6 +13,8 @@ from broker.domain.evolve import evolve
 from broker.domain.messages import Message, MessageState
 from broker.domain.routing import Route
 
+POISON = "poison"
+"""The reason of work that was given up because whoever began it never finished it."""
 NUMBER = "number"
 """The step that looks the caller's number up; the others are `reference-1`, `reference-2` ..."""
 
@@ -99,6 +101,8 @@ class Step:
     written: Written | None = None
     done: bool = False
     """Nothing is left to do for it; an intermediate timeout is decided but not done."""
+    repair: int = 0
+    """Raised by each wish that what the call shows now is written again; 0 = none is open."""
 
     @property
     def is_reference(self) -> bool:
@@ -140,7 +144,6 @@ class Record:
     disposition: str | None = None
     outcome: Outcome | None = None
     reason: str | None = None
-    version: int = 1
 
     @property
     def ref(self) -> CallRef:
@@ -264,6 +267,8 @@ def _failure(record: Record) -> str | None:
     failed = next((m for m in record.messages if m.state is MessageState.FAILED), None)
     if failed is not None:
         return failed.reason or "message_failed"
+    if any(step.reason == POISON for step in record.steps):
+        return POISON
     shown = record.shown
     if shown is not None and shown.written is Written.FAILED:
         return "session_not_found" if shown.reason == "session_not_found" else "write_failed"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from broker.domain.record import NUMBER
+from broker.domain.people import caller_of, hashed
 
 if TYPE_CHECKING:
     from broker.domain.record import Record
@@ -21,6 +20,7 @@ class Limit:
     """At most `most` per `window_s` seconds, counted from the first."""
 
     key: str
+    """`caller:<hash>`, `called:<hash>`: it becomes part of a key in the store."""
     most: int
     window_s: float
 
@@ -38,22 +38,11 @@ class ReferenceLimits:
         The first reference of a call is never refused because of what other callers did.
         """
         limits: list[Limit] = []
-        caller = _caller(record)
+        caller = caller_of(record)
         if caller is not None:
-            key = f"caller:{_hashed(caller)}"
+            key = f"caller:{hashed(caller)}"
             limits.append(Limit(key, self.failures_per_caller_per_day, _DAY_S))
         if record.data.to:
             most = self.failures_per_called_per_10min if record.tries else _UNLIMITED
-            limits.append(Limit(f"called:{_hashed(record.data.to)}", most, _TEN_MINUTES_S))
+            limits.append(Limit(f"called:{hashed(record.data.to)}", most, _TEN_MINUTES_S))
         return tuple(limits)
-
-
-def _caller(record: Record) -> str | None:
-    """The caller's number in E.164, also of a call that began with its reference."""
-    looked_up = next((s.value for s in record.steps if s.name == NUMBER and s.value), None)
-    told = record.data.from_
-    return looked_up or (told if told and told.startswith("+") else None)
-
-
-def _hashed(number: str) -> str:
-    return sha256(number.encode()).hexdigest()[:32]

@@ -70,7 +70,7 @@ def _value(record: Record, source: str) -> str | bool | int | None:
     if record.customer is None:
         return None
     value = value_of(record.customer, "id" if source == "customer_id" else source)
-    return value if isinstance(value, str | bool) else None
+    return value if isinstance(value, (str, bool)) else None
 
 
 def _step_value(record: Record, source: str) -> str | int | None:

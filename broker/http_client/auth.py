@@ -6,18 +6,27 @@ import asyncio
 import contextlib
 import math
 import re
+import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from broker.domain.errors import BrokerError, ConfigError, PermanentError
+from broker.domain.errors import (
+    BrokerError,
+    ConfigError,
+    PermanentError,
+    StoreUnavailableError,
+)
 from broker.http_client.client import Authorizer
 from broker.http_client.repeat import once_more
+from broker.ports import SharedToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from broker.http_client.client import JsonClient, Reply
+    from broker.ports import TokenStore
 
 FETCH_S = 10.0
 """How long a token may take to come. Whoever needs it has a shorter deadline of his own."""
@@ -29,6 +38,8 @@ REFUSED_S = 30.0
 """How long refused credentials are not tried again: every try may count towards a lock-out."""
 REJECTED_S = 10.0
 """A second token that is rejected as well within this time is kept: renewing does not help."""
+LOOK_S = 0.05
+"""How often a replica looks whether the one that fetches the token has it."""
 _AHEAD_S = 300.0
 _AHEAD_SHARE = 0.2
 _REFUSALS = frozenset({400, 401, 403})
@@ -77,9 +88,18 @@ def _plain(secret: str, what: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    headers: Mapping[str, str]
+    text: str = field(repr=False)
+    life_s: float
     renew_at: float
     expires_at: float
+
+    @classmethod
+    def lasting(cls, text: str, life_s: float, expires_at: float) -> _Token:
+        return cls(text, life_s, expires_at - min(_AHEAD_S, life_s * _AHEAD_SHARE), expires_at)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {self.text}"}
 
 
 class OAuthToken(Authorizer):
@@ -87,7 +107,8 @@ class OAuthToken(Authorizer):
 
     It is fetched once for all who wait for it (a caller whose deadline ends does not stop the
     fetch), renewed in the background while the old one is still good, and forgotten when the
-    server rejects it.
+    server rejects it. If its client has a `TokenStore`, one replica fetches it for all of them; a
+    store that is away only means that each fetches its own.
     """
 
     def __init__(
@@ -98,6 +119,7 @@ class OAuthToken(Authorizer):
         *,
         name: str,
         monotonic: Callable[[], float] = time.monotonic,
+        tokens: TokenStore | None = None,
     ) -> None:
         """`grant` is the form to send to `path`, such as `grant_type`, `username`, `password`."""
         self._client = client
@@ -105,6 +127,9 @@ class OAuthToken(Authorizer):
         self._grant = {key: value.strip() for key, value in grant.items()}
         self._name = name
         self._monotonic = monotonic
+        self._tokens = tokens or client.tokens
+        self._shared_name = _shared_name(name, path, self._grant)
+        self._rejected: str | None = None
         self._token: _Token | None = None
         self._fetch: asyncio.Task[_Token] | None = None
         self._refusal: str | None = None
@@ -126,6 +151,7 @@ class OAuthToken(Authorizer):
         now = self._monotonic()
         if now - self._rejected_at >= REJECTED_S:
             self._rejected_at = now
+            self._rejected = self._token.text if self._token else self._rejected
             self._token = None
 
     async def aclose(self) -> None:
@@ -143,7 +169,7 @@ class OAuthToken(Authorizer):
 
     async def _fetched(self) -> _Token:
         try:
-            self._token = await self._asked()
+            self._token = await (self._shared(self._tokens) if self._tokens else self._asked())
         except BrokerError as exc:
             refused = isinstance(exc, PermanentError)
             self._refusal = str(exc) if refused else None
@@ -151,9 +177,48 @@ class OAuthToken(Authorizer):
             raise
         return self._token
 
+    async def _shared(self, tokens: TokenStore) -> _Token:
+        """The token of all replicas, fetched by whoever comes first."""
+        owner, until = secrets.token_hex(8), self._monotonic() + FETCH_S
+        try:
+            while (found := await self._found(tokens)) is None:
+                if await tokens.reserve(self._shared_name, owner, FETCH_S):
+                    return await self._fetched_for_all(tokens, owner)
+                if self._monotonic() >= until:
+                    break
+                await asyncio.sleep(LOOK_S)
+        except StoreUnavailableError:
+            found = None
+        return found or await self._asked()
+
+    async def _found(self, tokens: TokenStore) -> _Token | None:
+        """What another replica has put there, unless it is to be renewed or was rejected."""
+        shared, now = await tokens.find(self._shared_name), self._monotonic()
+        if shared is None or shared.text == self._rejected:
+            return None
+        token = _Token.lasting(shared.text, shared.life_s, now + shared.left_s)
+        return token if now < token.renew_at else None
+
+    async def _fetched_for_all(self, tokens: TokenStore, owner: str) -> _Token:
+        try:
+            found = await self._found(tokens)  # somebody may have been quicker
+            if found is not None:
+                return found
+            token = await self._asked()
+            left_s = token.expires_at - self._monotonic()
+            with contextlib.suppress(StoreUnavailableError):
+                shared = SharedToken(token.text, token.life_s, left_s)
+                await tokens.keep(self._shared_name, shared)
+            return token
+        finally:
+            with contextlib.suppress(StoreUnavailableError):
+                await tokens.release(self._shared_name, owner)
+
     async def _asked(self) -> _Token:
         asked_at = self._monotonic()
-        reply = await once_more(self._posted, FETCH_S, FIRST_SHARE)
+        reply = await once_more(
+            self._posted, FETCH_S, FIRST_SHARE, may_repeat=self._client.may_repeat
+        )
         if reply.status in _REFUSALS:
             raise PermanentError(self._refused(reply))
         return self._parsed(reply.body, asked_at)
@@ -175,9 +240,13 @@ class OAuthToken(Authorizer):
         if _VISIBLE.fullmatch(token) is None:
             raise PermanentError(f"{self._name}: the token answer holds no usable access_token")
         life = _lifetime(body.get("expires_in"))
-        ahead = min(_AHEAD_S, life * _AHEAD_SHARE)
-        expires_at = asked_at + life
-        return _Token({"Authorization": f"Bearer {token}"}, expires_at - ahead, expires_at)
+        return _Token.lasting(token, life, asked_at + life)
+
+
+def _shared_name(name: str, path: str, grant: Mapping[str, str]) -> str:
+    """The same for all replicas that ask as the same client; no secret goes into it."""
+    who = [name, path, *(grant.get(key, "") for key in ("grant_type", "username", "client_id"))]
+    return sha256("\n".join(who).encode()).hexdigest()[:32]
 
 
 def _lifetime(expires_in: object) -> float:

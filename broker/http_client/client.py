@@ -12,18 +12,23 @@ import aiohttp
 import orjson
 
 from broker.domain.errors import PermanentError, TemporaryError
+from broker.http_client.addresses import RefusedAddressError
 from broker.http_client.paths import checked_base, url_of
 from broker.http_client.retry_after import retry_after
+from broker.http_client.session import dependency_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from yarl import URL
 
+    from broker.ports import TokenStore
+
 _OK = range(200, 300)
 _UNAUTHORIZED = 401
 _REPEATED = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-_TEMPORARY = frozenset({408, 425, 429, *range(500, 600)})
+_DECLINED = frozenset({408, 425, 429})
+_TEMPORARY = frozenset({*_DECLINED, *range(500, 600)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +43,20 @@ class Reply:
 
 
 class ReplyLostError(TemporaryError):
-    """The connection broke before the answer: the request may or may not have had its effect."""
+    """The connection broke before the answer was whole: the request may have had its effect."""
 
     def __init__(self, message: str, *, repeated: bool) -> None:
         super().__init__(message)
         self.repeated = repeated
         """Whether aiohttp has sent it a second time already (see `JsonClient`)."""
+
+
+class ForbiddenAddressError(PermanentError):
+    """The address is an internal one; `[outbound] allow_internal` decides. Nothing was sent."""
+
+
+class UnusableAnswerError(PermanentError):
+    """The request was answered with 2xx, but the body is no JSON or too large to read."""
 
 
 class Authorizer(ABC):
@@ -73,6 +86,10 @@ class _Request:
     accept: frozenset[int]
 
 
+class _DeclinedError(TemporaryError):
+    """The server is there, but does not want it now: 408, 425, 429."""
+
+
 class _UnauthorizedError(PermanentError):
     """The server answered 401."""
 
@@ -99,11 +116,17 @@ class JsonClient:
     ) -> None:
         """`name` stands in error texts. ConfigError if `base_url` is no plain http(s) URL."""
         self._http = http
+        self._dependency = dependency_of(http, name)
         self._base = checked_base(base_url, name)
         self._name = name
         self._auth = auth
         self._headers = {"Accept": "application/json", **(headers or {})}
         self._max_body_bytes = max_body_bytes
+
+    @property
+    def tokens(self) -> TokenStore | None:
+        """Where replicas share the tokens of this dependency."""
+        return self._dependency.tokens
 
     async def request(  # noqa: PLR0913 - the parts of an HTTP request, each named at the call
         self,
@@ -121,8 +144,12 @@ class JsonClient:
 
         TemporaryError (with retry_after, if known): 408, 425, 429, 5xx, no connection, a token
         that cannot be had now, `within` seconds over; ReplyLostError if the connection broke.
-        PermanentError: any other status, 3xx included as redirects are never followed; a body that
-        is no JSON or larger than `max_body_bytes`, counted decompressed and while it streams.
+        NotAskedError, a TemporaryError: nothing was sent, because the dependency failed several
+        times in a row or wants to be left alone (see `Dependency`).
+        PermanentError: any other status, 3xx included as redirects are never followed.
+        UnusableAnswerError: a body that is no JSON or larger than `max_body_bytes`, counted
+        decompressed and while it streams. ForbiddenAddressError: an internal address that nobody
+        allowed.
         BadInputError `invalid_id`: `path` could lead elsewhere; nothing was sent.
         """
         url = url_of(self._base, path)
@@ -140,6 +167,10 @@ class JsonClient:
         except TimeoutError:
             raise TemporaryError(f"{self._name}: no answer in time") from None
 
+    def may_repeat(self) -> bool:
+        """Whether the dependency's retry budget has room; if so, one retry is taken from it."""
+        return self._dependency.may_repeat()
+
     async def _authorized(self, request: _Request) -> Reply:
         if self._auth is None:
             return await self._send(request, {})
@@ -156,6 +187,25 @@ class JsonClient:
             return await self._send(request, fresh)
 
     async def _send(self, request: _Request, auth: Mapping[str, str]) -> Reply:
+        attempt = self._dependency.attempt(self._name)
+        try:
+            reply = await self._exchange(request, auth)
+        except _DeclinedError as exc:
+            attempt.declined(exc.retry_after)
+            raise
+        except (TemporaryError, TimeoutError) as exc:
+            attempt.failed(str(exc))
+            raise
+        except asyncio.CancelledError:
+            attempt.cut()
+            raise
+        except BaseException:
+            attempt.answered()
+            raise
+        attempt.answered()
+        return reply
+
+    async def _exchange(self, request: _Request, auth: Mapping[str, str]) -> Reply:
         # `from None`: aiohttp's texts carry URLs, and URLs carry phone numbers.
         try:
             async with self._http.request(
@@ -167,6 +217,9 @@ class JsonClient:
             ) as response:
                 return await self._reply(response, request.accept)
         except aiohttp.ClientConnectorError as exc:
+            if isinstance(exc.os_error, RefusedAddressError):
+                text = f"{self._name}: the address is {exc.os_error}"
+                raise ForbiddenAddressError(text) from None
             raise TemporaryError(f"{self._name}: no connection ({_kind(exc)})") from None
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as exc:
             text = f"{self._name}: the connection broke ({_kind(exc)})"
@@ -174,7 +227,8 @@ class JsonClient:
         except (aiohttp.ClientError, OSError) as exc:
             if isinstance(exc, TimeoutError):
                 raise
-            raise TemporaryError(f"{self._name}: the answer broke off ({_kind(exc)})") from None
+            text = f"{self._name}: the answer broke off ({_kind(exc)})"
+            raise ReplyLostError(text, repeated=False) from None
 
     async def _reply(self, response: aiohttp.ClientResponse, accept: frozenset[int]) -> Reply:
         status = response.status
@@ -185,14 +239,15 @@ class JsonClient:
             body = orjson.loads(raw) if raw else None
         except orjson.JSONDecodeError:
             if status in _OK:
-                raise PermanentError(f"{self._name}: the answer is no JSON") from None
+                raise UnusableAnswerError(f"{self._name}: the answer is no JSON") from None
             body = None
         return Reply(status, body, response.headers)
 
     def _error(self, response: aiohttp.ClientResponse) -> Exception:
         text = f"{self._name}: HTTP {response.status}"
         if response.status in _TEMPORARY:
-            return TemporaryError(text, retry_after(response.headers.get("Retry-After")))
+            kind = _DeclinedError if response.status in _DECLINED else TemporaryError
+            return kind(text, retry_after(response.headers.get("Retry-After")))
         return (
             _UnauthorizedError(text) if response.status == _UNAUTHORIZED else PermanentError(text)
         )
@@ -202,12 +257,13 @@ class JsonClient:
 
         It is read to its end only if it keeps to the cap; otherwise the connection is given up.
         """
-        body = bytearray()
-        async for chunk in response.content.iter_any():
+        content, body = response.content, b""
+        while chunk := await content.readany():
             body += chunk
             if len(body) > self._max_body_bytes:
-                raise PermanentError(f"{self._name}: more than {self._max_body_bytes} bytes came")
-        return bytes(body)
+                text = f"{self._name}: more than {self._max_body_bytes} bytes came"
+                raise UnusableAnswerError(text)
+        return body
 
 
 def _encoded(

@@ -9,8 +9,9 @@ from yarl import URL
 from broker.domain.call import checked_id
 from broker.domain.errors import BadInputError, ConfigError
 
-# RFC 3986 `pchar` without percent escapes: what no library normalises, decodes or splits.
-_PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?", re.ASCII)
+# RFC 3986 `pchar` without percent escapes, and no segment `.` or `..`: what no library
+# normalises, decodes or splits.
+_PATH = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?", re.ASCII)
 
 
 def path_of(*segments: str) -> str:
@@ -40,10 +41,7 @@ def url_of(base: URL, path: str) -> URL:
 
     Percent escapes are refused as well: what a server makes of `%2e%2e` is not for us to guess.
     """
-    expected = base.raw_path.rstrip("/") + path
     if _PATH.fullmatch(path) is None:
-        raise BadInputError("a path segment has a character that could move it", "invalid_id")
-    url = URL(f"{base.origin()}{expected}")  # yarl resolves `..`, and so gives it away
-    if url.raw_path != (expected or "/") or url.query_string or url.fragment:
-        raise BadInputError("the path does not lead where it should", "invalid_id")
-    return url
+        raise BadInputError("the path could lead elsewhere than it should", "invalid_id")
+    # `encoded`: yarl keeps what it gets, which costs a tenth of parsing a whole URL.
+    return base.with_path(base.raw_path.rstrip("/") + path, encoded=True)

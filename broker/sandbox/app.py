@@ -16,6 +16,7 @@ from broker.sandbox.platform_more import PlatformMore
 from broker.sandbox.platform_wire import guarded
 from broker.sandbox.state import SandboxState
 from broker.sandbox.tracking import OrderPages
+from broker.sandbox.webhook import Webhook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +36,8 @@ def build_sandbox(fixture: Fixture | None = None) -> web.Application:
     app.add_subapp("/oauth", _part(OAuth(state).routes(), platform))
     app.add_subapp("/api/v2", _part(api, platform, guarded(state)))
     app.add_subapp("/crm", _part(Crm(state.fixture).routes(), crm))
+    webhook = misbehaving(state.faults, "webhook")
+    app.add_subapp("/webhook", _part(Webhook(state).routes(), webhook))
     app.add_subapp("/_sandbox", _part(Control(state).routes(), problems))
     app.add_routes(OrderPages(state.fixture).routes())
     return app

@@ -12,5 +12,8 @@ PASSWORD = "sandbox-password"  # noqa: S105 - as above
 PUBLIC_CLIENT = "manager"
 """The client id that the platform's password grant asks for; it has no secret."""
 
+WEBHOOK_SECRET = "whsec_c2FuZGJveCB3ZWJob29rIHNlY3JldCwgd29ydGhsZXM="  # noqa: S105 - as above
+"""What the sandbox's webhook receiver checks signatures with."""
+
 CLIENT_ID = "sandbox-client"
 CLIENT_SECRET = "sandbox-secret"  # noqa: S105 - as above

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Times = Annotated[int, Field(ge=1)]
-Part = Literal["platform", "crm"]
+Part = Literal["platform", "crm", "webhook"]
 
 
 class _Strict(BaseModel):
@@ -67,6 +67,7 @@ class FaultPlan(_Strict):
 
     platform: PlatformFault = PlatformFault()
     crm: HttpFault = HttpFault()
+    webhook: HttpFault = HttpFault()
     smtp: SmtpFault | None = None
 
 
@@ -83,7 +84,7 @@ class Faults:
 
     def take_http(self, part: Part, path: str) -> HttpFault:
         """What to do to the request for `path`; counts it."""
-        fault = self.plan.platform if part == "platform" else self.plan.crm
+        fault: HttpFault = getattr(self.plan, part)
         return fault if path.startswith(fault.path) and self._take(part, fault) else HttpFault()
 
     def take_smtp(self, *modes: str) -> str | None:

@@ -131,7 +131,7 @@ class Calls:
 class Sent:
     """One message that reached one recipient."""
 
-    kind: Literal["email", "sms"]
+    kind: Literal["email", "sms", "webhook"]
     to: str
     content: Mapping[str, Any]
     id: str = field(default_factory=new_id)
@@ -139,9 +139,9 @@ class Sent:
 
     def is_to(self, recipient: str) -> bool:
         """Whether `recipient` is this one; letter case, `+` and spaces do not matter."""
-        if self.kind == "email":
-            return self.to.lower() == recipient.strip().lower()
-        return digits_of(self.to) == digits_of(recipient)
+        if self.kind == "sms":
+            return digits_of(self.to) == digits_of(recipient)
+        return self.to.lower() == recipient.strip().lower()
 
 
 class NumberPool:
@@ -166,6 +166,8 @@ class SandboxState:
     numbers: NumberPool = field(default_factory=NumberPool)
     tokens: dict[str, float] = field(default_factory=dict)
     """Issued platform token -> epoch second of its end."""
+    webhooks: dict[str, str] = field(default_factory=dict)
+    """Idempotency key -> id of the message that was taken under it."""
 
     def issue_token(self) -> str:
         now = time.time()
@@ -178,4 +180,5 @@ class SandboxState:
         """Forget calls, messages and faults. Issued tokens and used-up numbers stay so."""
         self.calls = Calls()
         self.outbox.clear()
+        self.webhooks.clear()
         self.faults.set(FaultPlan())

@@ -12,12 +12,15 @@ from broker.domain.call import Alphabet
 from broker.domain.messages import Sender, When
 from broker.domain.variables import OPTIONAL_PROFILE, OPTIONAL_STEP, PROFILE, STEP, default_name
 from broker.settings.faults import Fault, unknown
+from broker.settings.models import EMAIL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from broker.ports import Options
     from broker.settings.models import (
+        ChannelSettings,
+        Client,
         Crm,
         LookupSettings,
         PlatformSettings,
@@ -68,17 +71,28 @@ def is_loopback(host: str) -> bool:
 
 
 def _clients(server: Server) -> Iterator[Fault]:
-    seen: dict[str, str] = {}
-    for name, client in server.clients.items():
-        first = seen.setdefault(client.key.get_secret_value(), name)
-        if first != name:
-            path = ("server", "clients", name, "key")
-            yield Fault(path, f"is also the key of the client {first}")
+    for word, secrets_of in (("key", _keys), ("hmac_secret", _hmac_secrets)):
+        seen: dict[str, str] = {}
+        for name, client in server.clients.items():
+            owners = {seen.setdefault(secret, name) for secret in secrets_of(client)} - {name}
+            for first in sorted(owners):
+                path = ("server", "clients", name, word)
+                yield Fault(path, f"is also the {word} of the client {first}")
+
+
+def _keys(client: Client) -> list[str]:
+    return client.keys
+
+
+def _hmac_secrets(client: Client) -> list[str]:
+    return client.hmac_secrets
 
 
 def _memory(server: Server, store: Store) -> Iterator[Fault]:
     if not store.in_memory:
         return
+    if store.profile == "durable":
+        yield Fault(("store", "profile"), "is durable, which memory:// cannot be: name a Redis")
     if find_spec("fakeredis") is None:
         yield Fault(("store", "url"), 'memory:// needs the extra "embedded" to be installed')
     if server.clients and not is_loopback(server.host) and not store.allow_memory:
@@ -136,8 +150,18 @@ def _wrapped(server: Server, tracking: TrackingSettings) -> Iterator[Fault]:
 def _mail(tracking: TrackingSettings, smtp: Options | None) -> Iterator[Fault]:
     email = tracking.email
     sends = email.sent_by is Sender.BROKER and email.when is not When.NEVER
+    sends = sends and tracking.channel == EMAIL
     if tracking.url_template and sends and smtp is None:
         yield Fault(("smtp",), "is missing; the broker sends the tracking email")
+
+
+def _channel(
+    tracking: TrackingSettings, channels: Mapping[str, ChannelSettings]
+) -> Iterator[Fault]:
+    names = {EMAIL, *channels}
+    if tracking.channel not in names:
+        listed = ", ".join(sorted(names))
+        yield Fault(("tracking", "channel"), f"there is no such channel (known: {listed})")
 
 
 def _variables(variables: Mapping[str, str | bool]) -> Iterator[Fault]:
@@ -169,5 +193,6 @@ _CHECKS: tuple[tuple[Callable[..., Iterator[Fault]], tuple[str, ...]], ...] = (
     (_folding, ("crm", "reference")),
     (_wrapped, ("server", "tracking")),
     (_mail, ("tracking", "smtp")),
+    (_channel, ("tracking", "channels")),
     (_variables, ("variables",)),
 )

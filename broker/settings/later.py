@@ -8,21 +8,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LATER = {
-    "server.max_connections": "load protection",
-    "server.receive_timeout_s": "load protection",
-    "server.clients.*.hmac_secret": "signed requests",
-    "store.profile": "durable profile",
     "lookup.learn_phone": "learned numbers",
     "crm.*.max_concurrency": "CRM protection",
     "crm.*.rate_per_s": "CRM protection",
     "crm.*.cache": "CRM protection",
     "crm.*.shadow": "shadow adapters",
-    "outbound": "outbound address rules",
-    "tracking.channel": "message channels",
-    "channels": "message channels",
     "deflection": "deflection",
     "twilio_voice": "TwiML flow",
-    "dead_letters": "dead letters",
 }
 """Key path (`*` is any name) -> the step that brings it; docs/settings.md shows this table."""
 

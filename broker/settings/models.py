@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - pydantic evaluates it
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import DirectoryPath, Field, InstanceOf, SecretStr
+from pydantic import DirectoryPath, Field, InstanceOf, SecretStr, model_validator
 
 from broker.domain.call import Alphabet, Numbering, ReferenceFormat
 from broker.domain.customer import Folding
@@ -14,11 +14,14 @@ from broker.domain.progress import Policy
 from broker.domain.references import ReferenceLimits
 from broker.domain.routing import Routing
 from broker.domain.variables import Variables
+from broker.http_client import Addresses, BreakerLimits
 from broker.ports import Options  # noqa: TC001 - pydantic evaluates it
 from broker.settings.values import (
+    ClientKey,
     Count,
     DialPrefix,
     FieldName,
+    InternalAddress,
     Key,
     LinkTemplate,
     Name,
@@ -26,12 +29,17 @@ from broker.settings.values import (
     Region,
     Seconds,
     Section,
+    SigningSecret,
     StoreAddress,
     Switch,
     WebAddress,
     Whole,
+    several,
 )
+from broker.stores.address import MEMORY
 
+EMAIL = "email"
+"""The channel that `[smtp]` sets up."""
 Scope = Literal["calls", "deflect", "read", "admin"]
 InboundField = Literal[
     "call_id",
@@ -51,9 +59,25 @@ InboundField = Literal[
 class Client(Section):
     """`[server.clients.<name>]`: who may ask, and for what."""
 
-    key: Key
+    key: ClientKey | None = None
+    hmac_secret: SigningSecret | None = None
     scopes: tuple[Scope, ...] = ("calls", "deflect", "read", "admin")
     allow_query: bool = False
+
+    @model_validator(mode="after")
+    def _shows_who_it_is(self) -> Self:
+        if self.key is None and self.hmac_secret is None:
+            raise ValueError("needs a key, an hmac_secret or both")
+        return self
+
+    @property
+    def keys(self) -> list[str]:
+        """Every key that is valid now: several, while they are being changed."""
+        return several(self.key)
+
+    @property
+    def hmac_secrets(self) -> list[str]:
+        return several(self.hmac_secret)
 
 
 class Server(Section):
@@ -64,6 +88,9 @@ class Server(Section):
     shutdown_grace_s: Seconds = 20.0
     max_wait_ms: Count = 7000
     max_body_bytes: Count = 65536
+    max_connections: Count = 2000
+    max_calls_in_flight: Count = 2000
+    receive_timeout_s: Seconds = Field(5.0, ge=0.1)
     clients: Mapping[Name, Client] = {}
 
 
@@ -72,7 +99,8 @@ class Inbound(Section):
 
 
 class Store(Section):
-    url: StoreAddress = SecretStr("memory://")
+    url: StoreAddress = SecretStr(MEMORY)
+    profile: Literal["fast", "durable"] = "fast"
     allow_memory: bool = False
     prefix: str = Field("ivr", pattern=r"^[A-Za-z0-9_-]{1,32}$")
     lease_ms: Count = 1500
@@ -81,7 +109,27 @@ class Store(Section):
     @property
     def in_memory(self) -> bool:
         """Whether nothing outlives the process."""
-        return self.url.get_secret_value() == "memory://"
+        return self.url.get_secret_value() == MEMORY
+
+    @property
+    def promise(self) -> Literal["volatile", "fast", "durable"]:
+        """The profile by which calls are kept."""
+        return "volatile" if self.in_memory else self.profile
+
+
+class Outbound(Section):
+    """`[outbound]`: what all requests of ours keep to."""
+
+    allow_internal: tuple[InternalAddress, ...] = ()
+    breaker_failures: Count = 5
+    breaker_window_s: Seconds = 10.0
+    breaker_probe_s: Seconds = 2.0
+
+    def addresses(self) -> Addresses:
+        return Addresses.parse(self.allow_internal)
+
+    def breaker(self) -> BreakerLimits:
+        return BreakerLimits(self.breaker_failures, self.breaker_window_s, self.breaker_probe_s)
 
 
 class PlatformSettings(Section):
@@ -142,6 +190,14 @@ class Templates(Section):
     dir: DirectoryPath | None = None
 
 
+class ChannelSettings(Section):
+    """`[channels.<name>]`. What is not named here belongs to the driver: `options`."""
+
+    driver: str
+    lost_answer: Literal["hold", "resend"] = "hold"
+    options: InstanceOf[Options]
+
+
 class TrackingEmail(Section):
     """`[tracking.email]`."""
 
@@ -150,13 +206,18 @@ class TrackingEmail(Section):
 
 
 class TrackingSettings(Section):
+    channel: Name = EMAIL
     url_template: LinkTemplate | None = None
     link: Literal["wrapped", "direct"] = "wrapped"
     expires_days: Count = Field(7, le=365)
     email: TrackingEmail = TrackingEmail()
 
     def rules(self) -> Tracking:
-        return Tracking(self.url_template, self.email.when, self.email.sent_by)
+        return Tracking(self.url_template, self.email.when, self.email.sent_by, self.channel)
+
+
+class DeadLetters(Section):
+    max_age_h: Count = 24
 
 
 class Privacy(Section):
@@ -171,6 +232,7 @@ class Settings(Section):
     server: Server
     inbound: Inbound
     store: Store
+    outbound: Outbound
     platform: PlatformSettings
     lookup: LookupSettings
     crm: Mapping[Name, Crm]
@@ -180,6 +242,8 @@ class Settings(Section):
     tracking: TrackingSettings
     smtp: InstanceOf[Options] | None
     """The options of the channel `email`."""
+    channels: Mapping[Name, ChannelSettings]
+    dead_letters: DeadLetters
     privacy: Privacy
     warnings: tuple[str, ...] = ()
     """What was decided for the operator; `serve` and `check` say it."""

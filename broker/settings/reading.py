@@ -10,7 +10,7 @@ from broker import plugins
 from broker.domain.errors import ConfigError
 from broker.ports import Options
 from broker.settings.faults import Fault, told, unknown
-from broker.settings.models import Crm, PlatformSettings, Settings
+from broker.settings.models import EMAIL, ChannelSettings, Crm, PlatformSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,7 @@ SECTIONS: dict[str, Any] = {
     name: field.annotation for name, field in Settings.model_fields.items() if name != "warnings"
 }
 _PLATFORM = frozenset(PlatformSettings.model_fields) - {"options"}
+_CHANNEL = frozenset(ChannelSettings.model_fields) - {"options"}
 
 
 class _Invalid:
@@ -51,12 +52,14 @@ class Reading:
         if name == "platform" and isinstance(raw, dict):
             return self._platform(raw)
         if name == "crm" and isinstance(raw, dict):
-            return self._crms(raw)
+            return self._each(name, raw, self._crm)
+        if name == "channels" and isinstance(raw, dict):
+            return self._each(name, raw, self._channel)
         return self._valid(SECTIONS[name], raw, name)
 
     def _smtp(self) -> Any:
         path = ("smtp",)
-        return self._options(plugins.channel, "email", self._tables["smtp"], path, path)
+        return self._options(plugins.channel, EMAIL, self._tables["smtp"], path, path)
 
     def _platform(self, raw: dict[str, Any]) -> Any:
         own = {key: raw[key] for key in raw.keys() & _PLATFORM}
@@ -66,11 +69,27 @@ class Reading:
         options = self._options(plugins.platform, driver, rest, (*path, "driver"), path)
         return self._with_options(PlatformSettings, own, options, path)
 
-    def _crms(self, raw: dict[str, Any]) -> Any:
-        read = {name: self._crm(name, table) for name, table in raw.items()}
+    def _each(self, section: str, raw: dict[str, Any], read_one: Callable[[str, Any], Any]) -> Any:
+        """A section of named tables."""
+        read = {name: read_one(name, table) for name, table in raw.items()}
         if _INVALID in read.values():
             return _INVALID
-        return self._valid(SECTIONS["crm"], read, "crm")
+        return self._valid(SECTIONS[section], read, section)
+
+    def _channel(self, name: str, raw: Any) -> Any:
+        path = ("channels", name)
+        if not isinstance(raw, dict):
+            return self._valid(ChannelSettings, raw, *path)
+        own = {key: raw[key] for key in raw.keys() & _CHANNEL}
+        if EMAIL in (name, own.get("driver")):
+            self.faults.append(Fault(path, "is no place for the channel email: that is [smtp]"))
+            return _INVALID
+        options: Any = _INVALID
+        if "driver" in own:
+            rest = {key: raw[key] for key in raw.keys() - _CHANNEL}
+            driver_at = (*path, "driver")
+            options = self._options(plugins.channel, own["driver"], rest, driver_at, path)
+        return self._with_options(ChannelSettings, own, options, path)
 
     def _crm(self, name: str, raw: Any) -> Any:
         path = ("crm", name)

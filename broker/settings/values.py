@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from broker.http_client import Addresses
+from broker.stores import address
+
 _NAME = r"^[A-Za-z0-9]+([_-][A-Za-z0-9]+)*$"
 _ADDRESS = re.compile(r"https?://[^\s]+", re.ASCII)
 SHORTEST_KEY = 16
 """Characters. A shorter key can be guessed."""
+SHORTEST_HMAC = 24
+"""Bytes, as Standard Webhooks asks for."""
 
 
 class Section(BaseModel):
@@ -60,12 +66,18 @@ def _link_template(value: str) -> str:
 
 
 def _store_address(value: SecretStr) -> SecretStr:
-    scheme, found, rest = value.get_secret_value().partition("://")
-    if not found or scheme not in {"memory", "redis", "rediss", "unix"}:
-        raise ValueError("must begin with memory://, redis://, rediss:// or unix://")
-    if (scheme == "memory") is bool(rest):
-        raise ValueError("must be memory:// alone, or name the Redis server")
+    address.check(value.get_secret_value())
     return value
+
+
+def _internal_address(value: str) -> str:
+    Addresses.parse([value])
+    return value
+
+
+def several(value: SecretStr | None) -> list[str]:
+    """The secrets in `value`: the new and the old one, separated by white space, or just one."""
+    return value.get_secret_value().split() if value is not None else []
 
 
 def _long_enough(value: SecretStr) -> SecretStr:
@@ -74,12 +86,36 @@ def _long_enough(value: SecretStr) -> SecretStr:
     return value
 
 
+def _each_long_enough(value: SecretStr) -> SecretStr:
+    if not (keys := several(value)) or min(map(len, keys)) < SHORTEST_KEY:
+        raise ValueError(f"must have at least {SHORTEST_KEY} characters")
+    return value
+
+
+def _signing(value: SecretStr) -> SecretStr:
+    secrets = several(value)
+    if not secrets or not all(map(_long_base64, secrets)):
+        raise ValueError(f"must be whsec_ and at least {SHORTEST_HMAC} bytes in base64")
+    return value
+
+
+def _long_base64(secret: str) -> bool:
+    try:
+        decoded = b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        return False
+    return len(decoded) >= SHORTEST_HMAC
+
+
 Count = Annotated[int, BeforeValidator(_no_boolean), Field(gt=0)]
 Whole = Annotated[int, BeforeValidator(_no_boolean)]
 Port = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=65535)]
 Seconds = Annotated[float, BeforeValidator(_no_boolean), Field(ge=0, allow_inf_nan=False)]
+ClientKey = Annotated[SecretStr, AfterValidator(_each_long_enough)]
+SigningSecret = Annotated[SecretStr, AfterValidator(_signing)]
 Key = Annotated[SecretStr, AfterValidator(_long_enough)]
 StoreAddress = Annotated[SecretStr, AfterValidator(_store_address)]
+InternalAddress = Annotated[str, AfterValidator(_internal_address)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 LinkTemplate = Annotated[str, AfterValidator(_link_template)]
 Region = Annotated[str, AfterValidator(_region)]

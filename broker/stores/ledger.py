@@ -7,14 +7,17 @@ the record before and after a change is what the script moves in the sorted sets
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
 
-from broker.domain.errors import FencedError, UnknownCallError
-from broker.ports import Lease, Ledger, Saved
-from broker.stores.codec import decode, encode
+from broker.domain.errors import FencedError, StoreUnavailableError, UnknownCallError
+from broker.domain.people import hashed, people_of
+from broker.domain.record import POISON
+from broker.ports import SUSPECT_TRIES, DeadLetter, Due, Erased, Lease, Ledger, Position, Saved
+from broker.stores.codec import VERSION, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,21 +31,33 @@ log = structlog.get_logger("broker.ledger")
 ACCEPT_WITHIN_S = 0.15
 """An accept that the store does not confirm in this time is refused, retries included."""
 RENEW_CHUNK = 100
+ERASE_CHUNK = 20
+"""Calls and links that are erased in one script, so that no other one waits for long."""
 _TRIES = 20
 _CALLS, _MESSAGES = "calls", "messages"
-_SAVED, _UNKNOWN, _FENCED = 1, -1, -2
+_SAVED, _UNKNOWN, _FENCED, _BEHIND = 1, -1, -2, -3
 
 
 class RedisLedger(Ledger):
-    """See `Ledger`. `retention_s` after its last change a call is forgotten."""
+    """See `Ledger`. `retention_s` after its last change a call is forgotten.
+
+    In `home_region` a CRM's national numbers are read, if the caller's country is not known.
+    """
 
     def __init__(
-        self, store: Store, clock: StoreClock, *, lease_s: float, retention_s: float
+        self,
+        store: Store,
+        clock: StoreClock,
+        *,
+        lease_s: float,
+        retention_s: float,
+        home_region: str | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._lease_ms = round(lease_s * 1000)
         self._ttl_ms = round(retention_s * 1000)
+        self._home_region = home_region
 
     async def accept(self, record: Record, notes: Sequence[Note] = ()) -> Saved:
         works = [work for work, due in _works(record).items() if due is None]
@@ -56,14 +71,18 @@ class RedisLedger(Ledger):
             "works": works,
             "aliases": record.aliases,
             "notes": _lines(notes),
+            "people": people_of(record, self._home_region),
         }
         answer = await self._run(
             "accept", [self._call(record.id)], params, encode(record), within=ACCEPT_WITHIN_S
         )
         self._clock.follow(answer[1], asked_at)
         if answer[0] == _SAVED:
-            leases = tuple(self._lease(record, work, 1, 1, asked_at) for work in works)
+            nonce = str(params["nonce"])
+            leases = tuple(self._lease(record, work, 1, 1, asked_at, nonce) for work in works)
             return Saved(record, record, leases)
+        if answer[0] == _UNKNOWN:
+            raise UnknownCallError("this call was erased")
         known = decode(answer[4])
         return Saved(known, known)
 
@@ -71,9 +90,10 @@ class RedisLedger(Ledger):
         found = await self._load(any_id)
         return found[1] if found else None
 
-    async def _load(self, any_id: str) -> tuple[int, Record] | None:
-        rev, doc = await self._store.call(
-            self._store.client.hmget(self._call(any_id), ["rev", "doc"])
+    async def _load(self, any_id: str) -> tuple[int, Record, str] | None:
+        """The revision, the record, the nonce of its accept."""
+        rev, doc, nonce = await self._store.call(
+            self._store.client.hmget(self._call(any_id), ["rev", "doc", "nonce"])
         )
         if doc is None:
             alias = self._store.key("alias", any_id)
@@ -81,7 +101,7 @@ class RedisLedger(Ledger):
             if owner is None or owner.decode() == any_id:
                 return None
             return await self._load(owner.decode())
-        return int(rev), decode(doc)
+        return int(rev), decode(doc), (nonce or b"").decode()
 
     async def update(
         self,
@@ -90,27 +110,34 @@ class RedisLedger(Ledger):
         lease: Lease | None = None,
         notes: Sequence[Note] = (),
     ) -> Saved:
-        known = (lease.revision, lease.record) if lease else await self._load(call_id)
+        known = await self._load(call_id) if lease is None else _held(lease)
         if known is None:
             raise UnknownCallError("no record of this call")
-        revision, before = known
+        revision, before, nonce = known
         for _ in range(_TRIES):
             after = change(before)
             if after == before and not notes:
+                await self._store.stand_by_reads()
                 return Saved(before, before)
             asked_at = self._clock.monotonic()
             moved = _moved(before, after)
+            if _longer_known(before, after):
+                people = people_of(after, self._home_region)
+                moved |= {"people": people, "idle": _ms(after.idle_at)}
             answer = await self._commit(revision, after, lease, notes, moved)
             if answer[0] == _SAVED:
                 self._refresh(lease, answer[2], after)
                 leases = tuple(
-                    self._lease(after, work, epoch, answer[2], asked_at)
+                    self._lease(after, work, epoch, answer[2], asked_at, nonce)
                     for (_, work), epoch in zip(moved["begin"], answer[3:], strict=True)
                 )
                 return Saved(before, after, leases)
+            if answer[0] == _BEHIND and lease is not None:
+                await self._restore(lease)
+                continue
             revision, before = answer[2], decode(answer[3])
             self._refresh(lease, revision, before)
-        raise FencedError("the record changes faster than it can be saved")
+        raise StoreUnavailableError("store: the record changes faster than it can be saved", 1.0)
 
     async def _commit(
         self,
@@ -128,31 +155,86 @@ class RedisLedger(Ledger):
             **moved,
         }
         if lease is not None:
-            params |= {"work": lease.work, "epoch": lease.epoch}
+            params |= {"work": lease.work, "epoch": lease.epoch, "nonce": lease.nonce}
         asked_at = self._clock.monotonic()
         answer = await self._run("commit", [self._call(record.id)], params, encode(record))
         self._clock.follow(answer[1], asked_at)
-        if answer[0] == _UNKNOWN:
-            raise UnknownCallError("no record of this call")
-        if answer[0] == _FENCED:
-            raise FencedError("taken over by another replica")
-        return answer
+        return _checked(answer)
+
+    async def _restore(self, lease: Lease) -> None:
+        """The store has lost what this lease knows: bring it back, unless it is no longer ours."""
+        record = lease.record
+        params = {
+            "id": record.id,
+            "nonce": lease.nonce,
+            "revision": lease.revision,
+            "work": lease.work,
+            "epoch": lease.epoch,
+            "ttl": self._ttl_ms,
+            "works": [(_set_of(w), w, _ms(due or 0)) for w, due in _works(record).items()],
+            "aliases": record.aliases,
+            "received": _ms(record.received_at),
+            "over": record.over is not None,
+            "people": people_of(record, self._home_region),
+            "idle": _ms(record.idle_at),
+        }
+        asked_at = self._clock.monotonic()
+        answer = await self._run("restore", [self._call(record.id)], params, encode(record))
+        self._clock.follow(answer[1], asked_at)
+        _checked(answer)
+        lease.expires = asked_at + self._lease_ms / 1000
+        log.warning("record_restored", call=record.id, work=lease.work)
+
+    async def _restored(self, lease: Lease) -> bool:
+        try:
+            await self._restore(lease)
+        except (FencedError, UnknownCallError):
+            return False
+        return True
 
     @staticmethod
     def _refresh(lease: Lease | None, revision: int, record: Record) -> None:
         if lease is not None:
             lease.revision, lease.record = revision, record
 
-    async def claim(self, limit: int) -> Sequence[Lease]:
+    async def claim(self, limit: int, suspects: int = 1) -> Sequence[Lease]:
         asked_at = self._clock.monotonic()
-        answer = await self._run("claim", self._due_sets(), {"limit": limit})
+        params = {
+            "limit": limit,
+            "ttl": self._ttl_ms,
+            "version": VERSION,
+            "suspect": SUSPECT_TRIES,
+            "suspects": suspects,
+        }
+        answer = await self._run("claim", self._due_sets(), params)
         self._clock.follow(answer[0], asked_at)
         leases: list[Lease] = []
-        for call_id, work, epoch, rev, doc in answer[1:]:
+        for call_id, work, epoch, tries, rev, doc, nonce in answer[1:]:
             record = _readable(doc, call_id.decode())
-            if record is not None:
-                leases.append(self._lease(record, work.decode(), epoch, rev, asked_at))
+            if record is None:
+                await self._bury(call_id.decode(), work.decode())
+            else:
+                held = work.decode(), epoch, rev, asked_at, (nonce or b"").decode(), tries
+                lease = self._lease(record, *held)
+                if lease.work in _works(record):
+                    leases.append(lease)
+                else:
+                    await self._drop(lease)
         return leases
+
+    async def _drop(self, lease: Lease) -> None:
+        """Take work out that its record does not need; a failover can leave such behind."""
+        moved = {**_moved(lease.record, lease.record), "drop": [(_set_of(lease.work), lease.work)]}
+        with suppress(FencedError, StoreUnavailableError, UnknownCallError):
+            await self._commit(lease.revision, lease.record, lease, (), moved)
+
+    async def _bury(self, call_id: str, work: str) -> None:
+        """Take the work of a record that nobody can read out of the way; it is kept as it is."""
+        pipeline, member = self._store.client.pipeline(), f"{call_id}|{work}"
+        now = _ms(self._clock.time())
+        pipeline.zadd(self._store.key("dead", _set_of(work)), {member: now})
+        pipeline.zrem(self._store.key("due", _set_of(work)), member)
+        await self._store.call(pipeline.execute())
 
     async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
         lost: list[Lease] = []
@@ -160,9 +242,9 @@ class RedisLedger(Ledger):
             chunk = leases[start : start + RENEW_CHUNK]
             asked_at = self._clock.monotonic()
             for lease, ours in zip(chunk, await self._extend(chunk, self._lease_ms), strict=True):
-                if ours:
+                if ours == _SAVED:
                     lease.expires = asked_at + self._lease_ms / 1000
-                else:
+                elif ours != _BEHIND or not await self._restored(lease):
                     lost.append(lease)
         return lost
 
@@ -181,40 +263,101 @@ class RedisLedger(Ledger):
         self._clock.follow(answer[0], asked_at)
         return answer[1:]
 
-    async def active(self, limit: int, before: float | None = None) -> Sequence[Record]:
-        newest = "+inf" if before is None else f"({_ms(before)}"
-        client, index = self._store.client, self._store.key("active")
-        ids = await self._store.call(
-            client.zrevrangebyscore(index, newest, "-inf", start=0, num=limit)
-        )
-        pipeline = client.pipeline(transaction=False)
+    async def active(self, limit: int, after: Position | None = None) -> Sequence[Record]:
+        records: list[Record] = []
+        while len(records) < limit:
+            wanted = limit - len(records)
+            positions = await self._positions(wanted, after)
+            records += await self._live([position.call_id for position in positions])
+            if len(positions) < wanted:
+                break
+            after = positions[-1]
+        return records
+
+    async def _positions(self, most: int, after: Position | None) -> Sequence[Position]:
+        """The next of the index, newest first; what shares a millisecond with `after` as well."""
+        pipeline, index = self._store.client.pipeline(transaction=False), self._store.key("active")
+        older: str = "+inf"
+        if after is not None:
+            same, older = after.received_ms, f"({after.received_ms}"
+            pipeline.zrevrangebyscore(index, same, same, withscores=True)
+        pipeline.zrevrangebyscore(index, older, "-inf", start=0, num=most, withscores=True)
+        pages = await self._store.call(pipeline.execute())
+        positions = [Position(int(score), i.decode()) for page in pages for i, score in page]
+        return [place for place in positions if after is None or place < after][:most]
+
+    async def _live(self, ids: Sequence[str]) -> Sequence[Record]:
+        """Those of `ids` that can be read; the index forgets those whose record is gone."""
+        pipeline = self._store.client.pipeline(transaction=False)
         for call_id in ids:
-            pipeline.hget(self._call(call_id.decode()), "doc")
+            pipeline.hget(self._call(call_id), "doc")
         documents = await self._store.call(pipeline.execute()) if ids else []
-        forgotten = [i for i, doc in zip(ids, documents, strict=True) if doc is None]
+        found = dict(zip(ids, documents, strict=True))
+        forgotten = [call_id for call_id, doc in found.items() if doc is None]
         if forgotten:
-            await self._store.call(client.zrem(index, *forgotten))
-        known = [(i, doc) for i, doc in zip(ids, documents, strict=True) if doc is not None]
-        records = [_readable(doc, call_id.decode()) for call_id, doc in known]
+            index = self._store.key("active")
+            await self._store.call(self._store.client.zrem(index, *forgotten))
+        records = [_readable(doc, i) for i, doc in found.items() if doc is not None]
         return [record for record in records if record is not None]
 
     async def trace(self, call_id: str) -> Sequence[Note]:
         lines = await self._store.call(self._store.client.lrange(self._trace(call_id), 0, -1))
         return [orjson.loads(line) for line in lines]
 
-    async def due(self) -> Mapping[str, tuple[int, float]]:
+    async def due(self) -> Mapping[str, Due]:
         pipeline = self._store.client.pipeline(transaction=False)
-        for name in ("calls", "messages"):
+        for name in (_CALLS, _MESSAGES):
             pipeline.zcard(self._store.key("due", name))
             pipeline.zrange(self._store.key("due", name), 0, 0, withscores=True)
-        held, first, queued, next_ = await self._store.call(pipeline.execute())
-        return {"calls": (held, self._age(first)), "messages": (queued, self._age(next_))}
+            pipeline.zcard(self._store.key("dead", name))
+        answers = await self._store.call(pipeline.execute())
+        return {
+            name: Due(held, self._age(first), dead)
+            for name, (held, first, dead) in zip(
+                (_CALLS, _MESSAGES), (answers[:3], answers[3:]), strict=True
+            )
+        }
 
     def _age(self, first: Sequence[tuple[bytes, float]]) -> float:
         return max(0.0, self._clock.time() - first[0][1] / 1000) if first else 0.0
 
+    async def dead_letters(self) -> Sequence[DeadLetter]:
+        client = self._store.client
+        sets = [self._store.key("dead", name) for name in (_CALLS, _MESSAGES)]
+        members = [
+            (*member.decode().split("|", 1), since / 1000)
+            for dead in sets
+            for member, since in await self._store.call(client.zrange(dead, 0, -1, withscores=True))
+        ]
+        pipeline = client.pipeline(transaction=False)
+        for call_id, _, _ in members:
+            pipeline.hget(self._call(call_id), "doc")
+        documents = await self._store.call(pipeline.execute()) if members else []
+        letters = [
+            DeadLetter(call_id, work, since, _readable(doc, call_id) if doc is not None else None)
+            for (call_id, work, since), doc in zip(members, documents, strict=True)
+        ]
+        return sorted(letters, key=lambda letter: letter.since)
+
+    async def drop_dead(self, letter: DeadLetter) -> bool:
+        dead = self._store.key("dead", _set_of(letter.work))
+        return bool(
+            await self._store.call(self._store.client.zrem(dead, f"{letter.call_id}|{letter.work}"))
+        )
+
+    async def erase(self, identity: str) -> Erased:
+        person = hashed(identity)
+        params = {"person": person, "ttl": self._ttl_ms, "limit": ERASE_CHUNK}
+        left, calls, links = 1, 0, 0
+        while left:
+            left, more_calls, more_links = await self._run(
+                "erase", [self._store.key("person", person)], params
+            )
+            calls, links = calls + more_calls, links + more_links
+        return Erased(calls, links)
+
     async def ping(self) -> None:
-        await self._extend([], 0)
+        await self._store.ready()
 
     async def _run(
         self,
@@ -231,12 +374,18 @@ class RedisLedger(Ledger):
         packed = orjson.dumps({**common, **params})
         return await self._store.run(script, keys, [packed, *documents], within=within)
 
-    def _lease(
-        self, record: Record, work: str, epoch: int, revision: int, asked_at: float
+    def _lease(  # noqa: PLR0913, PLR0917 - what a lease is made of
+        self,
+        record: Record,
+        work: str,
+        epoch: int,
+        revision: int,
+        asked_at: float,
+        nonce: str,
+        tries: int = 0,
     ) -> Lease:
-        return Lease(
-            record.id, work, epoch, record, revision, expires=asked_at + self._lease_ms / 1000
-        )
+        expires = asked_at + self._lease_ms / 1000
+        return Lease(record.id, work, epoch, record, revision, expires, tries, nonce)
 
     def _call(self, call_id: str) -> str:
         return self._store.key("call", call_id)
@@ -248,20 +397,36 @@ class RedisLedger(Ledger):
         return [self._store.key("due", _CALLS), self._store.key("due", _MESSAGES)]
 
 
+def _held(lease: Lease) -> tuple[int, Record, str]:
+    return lease.revision, lease.record, lease.nonce
+
+
+def _checked(answer: Any) -> Any:
+    """The script's answer, unless it refuses."""
+    if answer[0] == _UNKNOWN:
+        raise UnknownCallError("no record of this call")
+    if answer[0] == _FENCED:
+        raise FencedError("taken over by another replica")
+    return answer
+
+
 def _readable(document: bytes, call_id: str) -> Record | None:
     """The record; None, and a line in the log, for what a newer version or a fault has written."""
     try:
         return decode(document)
-    except ValueError as error:
-        log.error("record_unreadable", call=call_id, error=type(error).__name__)  # noqa: TRY400
+    except StoreUnavailableError as error:
+        log.error("record_unreadable", call=call_id, error=str(error))  # noqa: TRY400
         return None
 
 
 def _works(record: Record) -> dict[str, float | None]:
     """The work a call needs now -> when it is due (None = at once, by whoever saves this)."""
-    works: dict[str, float | None] = {
-        f"step:{step.name}": None for step in record.steps if not step.done
-    }
+    works: dict[str, float | None] = {}
+    for step in record.steps:
+        if not step.done:
+            works[f"step:{step.name}"] = None
+        if step.repair and record.over is None:
+            works[f"repair:{step.name}"] = None
     for message in record.messages:
         if message.state.pending:
             waiting = message.due_at > message.queued_at
@@ -271,9 +436,25 @@ def _works(record: Record) -> dict[str, float | None]:
     return works
 
 
+def _dead(record: Record) -> list[str]:
+    """The work that ended as a dead letter: an operator should look at it."""
+    dead = [f"message:{message.purpose}" for message in record.messages if message.state.dead]
+    for step in record.steps:
+        if step.reason == POISON:
+            dead.append(f"step:{step.name}")  # noqa: PERF401 - on every call's path, mostly empty
+    return dead
+
+
+def _longer_known(before: Record, after: Record) -> bool:
+    """Whether the record holds data of more people, or will be kept for longer than it was."""
+    more = after.customer is not before.customer or len(after.steps) > len(before.steps)
+    return more or after.idle_at > before.idle_at or after.over is not None
+
+
 def _moved(before: Record, after: Record) -> dict[str, Any]:
     """What the commit script has to move: work that begins here, is due later, or is done."""
     had, has = _works(before), _works(after)
+    were, are = _dead(before), _dead(after)
     return {
         "begin": [(_set_of(w), w) for w, due in has.items() if due is None and w not in had],
         "due": [
@@ -284,6 +465,8 @@ def _moved(before: Record, after: Record) -> dict[str, Any]:
         "drop": [(_set_of(work), work) for work in had if work not in has],
         "alias": [alias for alias in after.aliases if alias not in before.aliases],
         "over": after.over is not None and before.over is None,
+        "dead": [(_set_of(work), work) for work in are if work not in were],
+        "revived": [(_set_of(work), work) for work in were if work not in are],
     }
 
 

@@ -1,13 +1,15 @@
-"""What replicas share besides calls: counters, used keys and tracking links."""
+"""What replicas share besides calls: counters, used keys, tracking links and tokens."""
 
 from __future__ import annotations
 
+import math
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import orjson
 
-from broker.ports import Counters, Link, Links
+from broker.domain.errors import UnknownCallError
+from broker.ports import Counters, Link, Links, SharedToken, TokenStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +19,12 @@ if TYPE_CHECKING:
     from broker.stores.connection import Store
 
 
+ENDLESS_TOKEN_S = 86_400.0
+"""How long a token without an end is shared; then it is fetched again."""
+
+
 class RedisCounters(Counters):
-    """See `Counters`. Keys are hashed: a counter's name may come from a caller's number."""
+    """See `Counters`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -35,7 +41,8 @@ class RedisCounters(Counters):
             await self._store.run("refund", self._keys(limits), [])
 
     async def first_use(self, key: str, content: str, ttl_s: float) -> bool:
-        name, digest = self._store.key("used", _hashed(key)), _hashed(content)
+        # The key, which is not stored, salts the fingerprint: nobody can try numbers against it.
+        name, digest = self._store.key("used", _hashed(key)), _hashed(f"{key} {content}")
         client = self._store.client
         if await self._store.call(client.set(name, digest, nx=True, px=round(ttl_s * 1000))):
             return True
@@ -43,7 +50,7 @@ class RedisCounters(Counters):
         return used is None or used.decode() == digest
 
     def _keys(self, limits: Sequence[Limit]) -> list[str]:
-        return [self._store.key("limit", _hashed(limit.key)) for limit in limits]
+        return [self._store.key("limit", limit.key) for limit in limits]
 
 
 class RedisLinks(Links):
@@ -53,21 +60,62 @@ class RedisLinks(Links):
         self._store = store
         self._clock = clock
 
-    async def keep(self, token_hash: str, link: Link) -> None:
+    async def keep(self, token_hash: str, link: Link, call_id: str) -> None:
         ttl_ms = max(1, round((link.expires_at - self._clock.time()) * 1000))
-        document = orjson.dumps(link)
-        await self._store.call(
-            self._store.client.set(self._store.key("link", token_hash), document, px=ttl_ms)
-        )
+        params = {
+            "prefix": self._store.prefix,
+            "now": round(self._clock.time() * 1000),
+            "ttl": ttl_ms,
+            "call": call_id,
+            "token": token_hash,
+        }
+        keys = [self._store.key("link", token_hash)]
+        if not await self._store.run("link", keys, [orjson.dumps(params), orjson.dumps(link)]):
+            raise UnknownCallError("this call was erased")
 
     async def find(self, token_hash: str) -> Link | None:
         document = await self._store.call(
-            self._store.client.get(self._store.key("link", token_hash))
+            self._store.client.hget(self._store.key("link", token_hash), "doc")
         )
         if document is None:
             return None
         link = Link(**orjson.loads(document))
         return link if link.expires_at > self._clock.time() else None
+
+
+class RedisTokens(TokenStore):
+    """See `TokenStore`. Redis holds the tokens as they are: whoever reads it may use them."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def find(self, name: str) -> SharedToken | None:
+        found = await self._store.call(self._store.client.get(self._store.key("token", name)))
+        if found is None:
+            return None
+        text, life_s, expires_at = orjson.loads(found)
+        if expires_at is None:
+            return SharedToken(text, math.inf, math.inf)
+        return SharedToken(text, life_s, expires_at - self._clock.time())
+
+    async def keep(self, name: str, token: SharedToken) -> None:
+        ends = math.isfinite(token.left_s)
+        expires_at = self._clock.time() + token.left_s if ends else None
+        document = orjson.dumps([token.text, token.life_s if ends else None, expires_at])
+        ttl_ms = max(1, round(min(token.left_s, ENDLESS_TOKEN_S) * 1000))
+        key = self._store.key("token", name)
+        await self._store.call(self._store.client.set(key, document, px=ttl_ms))
+
+    async def reserve(self, name: str, owner: str, seconds: float) -> bool:
+        key, ms = self._lock(name), round(seconds * 1000)
+        return bool(await self._store.call(self._store.client.set(key, owner, nx=True, px=ms)))
+
+    async def release(self, name: str, owner: str) -> None:
+        await self._store.run("release", [self._lock(name)], [owner])
+
+    def _lock(self, name: str) -> str:
+        return self._store.key("token-lock", name)
 
 
 def _hashed(text: str) -> str:

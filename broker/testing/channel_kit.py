@@ -88,8 +88,9 @@ class ChannelKit(ABC):
     async def test_a_language_without_templates_is_served_all_the_same(
         self, channel: Channel
     ) -> None:
-        for language in ("tlh", "not a language", None):
-            await channel.send(replace(self.envelope(), language=language), within=WITHIN_S)
+        for n, language in enumerate(("tlh", "not a language", None)):
+            envelope = replace(self.envelope(f"c{n}|tracking"), language=language)
+            await channel.send(envelope, within=WITHIN_S)
         assert list(await self.taken()) == [self.to] * 3
 
     async def test_a_value_that_is_absent_is_done_without(self, channel: Channel) -> None:
@@ -139,9 +140,11 @@ class ChannelKit(ABC):
     async def test_a_silent_provider_costs_no_more_than_the_deadline(
         self, channel: Channel
     ) -> None:
+        """With a key it may also say that the answer was lost: sending again clears that up."""
         await self.hang()
         began = time.monotonic()
-        await self._fails(channel, TemporaryError, within=TIGHT_S)
+        kinds = (TemporaryError, AnswerLostError) if channel.keyed else (TemporaryError,)
+        await self._fails(channel, *kinds, within=TIGHT_S)
         assert time.monotonic() - began < TIGHT_S + GRACE_S
         assert list(await self.taken()) == []
 
@@ -169,14 +172,50 @@ class ChannelKit(ABC):
         await channel.aclose()
 
     async def _fails(
-        self, channel: Channel, error: type[BrokerError], *, within: float = WITHIN_S
+        self, channel: Channel, *kinds: type[BrokerError], within: float = WITHIN_S
     ) -> None:
-        """Sending raises exactly this kind of error, and its text gives nobody away."""
+        """Sending raises one of these kinds of error, and its text gives nobody away."""
         with pytest.raises(BrokerError) as caught:
             await channel.send(self.envelope(), within=within)
-        assert isinstance(caught.value, error)
+        assert isinstance(caught.value, kinds)
         told = "".join(_whole_text(caught.value))
         assert not [secret for secret in (*CANARIES, self.to) if secret in told]
+
+
+class KeyedChannelKit(ChannelKit):
+    """For channels whose provider takes our reference as an idempotency key."""
+
+    async def test_it_declares_its_key(self, channel: Channel) -> None:
+        assert channel.keyed
+
+    async def test_the_same_reference_twice_is_one_message(self, channel: Channel) -> None:
+        first = await channel.send(self.envelope(), within=WITHIN_S)
+        again = await channel.send(self.envelope(), within=WITHIN_S)
+        assert again == first
+        assert list(await self.taken()) == [self.to]
+
+    async def test_the_same_reference_at_the_same_time_is_one_message(
+        self, channel: Channel
+    ) -> None:
+        sends = (channel.send(self.envelope(), within=WITHIN_S) for _ in range(5))
+        assert len(set(await asyncio.gather(*sends))) == 1
+        assert list(await self.taken()) == [self.to]
+
+    async def test_another_purpose_of_the_same_call_is_another_message(
+        self, channel: Channel
+    ) -> None:
+        for reference in ("c1|tracking", "c1|deflection"):
+            await channel.send(self.envelope(reference), within=WITHIN_S)
+        assert list(await self.taken()) == [self.to] * 2
+
+    async def test_sending_again_after_a_lost_answer_makes_one_message(
+        self, channel: Channel
+    ) -> None:
+        await self.lose_answers()
+        await self._fails(channel, AnswerLostError)
+        await self.recover()
+        await channel.send(self.envelope(), within=WITHIN_S)
+        assert list(await self.taken()) == [self.to]
 
 
 def _whole_text(error: BaseException | None) -> Iterator[str]:

@@ -21,6 +21,8 @@ class FakeChannel(Channel):
     clock: Clock
     delay_s: float = 0.0
     """How long every answer takes, on `clock`; longer than `within` = a TemporaryError then."""
+    keyed: bool = False
+    """Whether the provider knows a reference again: it takes every one only once."""
     attempts: list[Envelope] = field(default_factory=list)
     """Every envelope that was handed over, whatever became of it."""
     taken: list[Envelope] = field(default_factory=list)
@@ -54,10 +56,15 @@ class FakeChannel(Channel):
             raise TemporaryError("no answer in time")
         fault = self._faults.popleft() if self._faults else None
         if fault is None or isinstance(fault, AnswerLostError):
-            self.taken.append(envelope)
+            self._take(envelope)
         if fault is not None:
             raise fault
         return f"fake:{envelope.reference}"
+
+    def _take(self, envelope: Envelope) -> None:
+        known = any(taken.reference == envelope.reference for taken in self.taken)
+        if not (self.keyed and known):
+            self.taken.append(envelope)
 
     async def ping(self) -> str:
         return "a channel in memory"

@@ -19,7 +19,7 @@ class FakeLinks(Links):
     kept: dict[str, Link] = field(default_factory=dict)
     """Token hash -> link, the expired ones included."""
 
-    async def keep(self, token_hash: str, link: Link) -> None:
+    async def keep(self, token_hash: str, link: Link, call_id: str) -> None:  # noqa: ARG002 - a port
         self.kept[token_hash] = link
 
     async def find(self, token_hash: str) -> Link | None:

@@ -10,10 +10,12 @@ from uuid import uuid4
 
 import pytest
 
-from broker.domain.errors import FencedError, UnknownCallError
+from broker.domain.customer import Customer
+from broker.domain.errors import FencedError, StoreUnavailableError, UnknownCallError
 from broker.domain.messages import TRACKING, Message
-from broker.domain.progress import add_alias, end, finish_step, not_sent, sending
+from broker.domain.progress import add_alias, bury, end, finish_step, lost, not_sent, sending
 from broker.domain.record import NUMBER, CallData, Over, Record, Step
+from broker.ports import SUSPECT_TRIES, Erased, Position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +38,17 @@ def call(ledger_now: float, **changes: object) -> Record:
         steps=(Step(NUMBER, ledger_now, "+493023125001"),),
     )
     return replace(record, **changes)  # type: ignore[arg-type]
+
+
+def own_number() -> str:
+    """A German number that no other test uses."""
+    return f"+4930{10_000_000 + uuid4().int % 90_000_000}"
+
+
+def call_from(caller: str, ledger_now: float) -> Record:
+    """The same from this number."""
+    made = call(ledger_now, steps=(Step(NUMBER, ledger_now, caller),))
+    return replace(made, data=replace(made.data, from_=caller))
 
 
 class LedgerKit:
@@ -106,6 +119,18 @@ class LedgerKit:
         assert found is not None
         assert set(found.aliases) == {*record.aliases, *names}
 
+    async def test_change_in_a_crowd_is_refused_for_now_and_never_as_taken_over(
+        self, ledger: Ledger, now: float
+    ) -> None:
+        record = (await ledger.accept(call(now))).record
+        results = await asyncio.gather(
+            *(ledger.update(record.id, partial(add_alias, alias=uuid4().hex)) for _ in range(30)),
+            return_exceptions=True,
+        )
+        refused = [result for result in results if isinstance(result, BaseException)]
+        assert len(refused) < len(results)
+        assert [error for error in refused if not isinstance(error, StoreUnavailableError)] == []
+
     async def test_change_of_an_unknown_call_is_refused(self, ledger: Ledger) -> None:
         with pytest.raises(UnknownCallError):
             await ledger.update(uuid4().hex, lambda record: record)
@@ -175,6 +200,26 @@ class LedgerKit:
         await asyncio.sleep(0.2)
         assert not _of(await rival.claim(100), record, "idle")
 
+    async def test_calls_of_one_millisecond_are_all_listed_page_by_page(
+        self, ledger: Ledger, rival: Ledger, now: float
+    ) -> None:
+        records = [(await ledger.accept(call(now))).record for _ in range(3)]
+        records += [(await ledger.accept(call(now - 1))).record for _ in range(2)]
+        listed: list[Record] = []
+        while page := await rival.active(2, Position.of(listed[-1]) if listed else None):
+            listed += page
+        assert sorted(record.id for record in listed) == sorted(record.id for record in records)
+        assert [record.received_at for record in listed] == [now] * 3 + [now - 1] * 2
+
+    async def test_next_page_is_found_also_if_the_last_call_of_the_page_is_over(
+        self, ledger: Ledger, rival: Ledger, now: float
+    ) -> None:
+        records = [(await ledger.accept(call(now))).record for _ in range(4)]
+        first = await rival.active(2)
+        await ledger.update(first[-1].id, partial(end, why=Over.ENDED, now=now))
+        rest = await rival.active(2, Position.of(first[-1]))
+        assert {record.id for record in (*first, *rest)} == {record.id for record in records}
+
     async def test_idle_end_falls_due_and_moves_with_the_call(
         self, ledger: Ledger, rival: Ledger, now: float
     ) -> None:
@@ -195,10 +240,179 @@ class LedgerKit:
             "call_ended",
         ]
 
+    async def test_erased_call_is_unknown_to_everybody_by_every_id(
+        self, ledger: Ledger, rival: Ledger, now: float
+    ) -> None:
+        caller = own_number()
+        held = await ledger.accept(call_from(caller, now), [{"at": now, "event": "accepted"}])
+        record = held.record
+        assert await rival.erase(caller) == Erased(calls=1, links=0)
+        assert await ledger.find(record.id) is None
+        assert await ledger.find(record.aliases[0]) is None
+        assert await ledger.trace(record.id) == []
+        assert record.id not in {active.id for active in await ledger.active(200)}
+        assert await rival.erase(caller) == Erased(calls=0, links=0)
+
+    async def test_replica_that_holds_an_erased_call_can_never_write_it_back(
+        self, ledger: Ledger, rival: Ledger, now: float
+    ) -> None:
+        caller = own_number()
+        held = await ledger.accept(call_from(caller, now))
+        await rival.erase(caller)
+        with pytest.raises(UnknownCallError):
+            await ledger.update(held.record.id, partial(finish_step, name=NUMBER), held.leases[0])
+        assert list(await ledger.renew(held.leases)) == list(held.leases)
+        await asyncio.sleep(LEASE_S * 1.5)
+        assert not _of(await rival.claim(100), held.record)
+        for repeat in (held.record, call(now, aliases=held.record.aliases)):
+            with pytest.raises(UnknownCallError):
+                await rival.accept(repeat)
+        assert await ledger.find(held.record.id) is None
+
+    async def test_customer_found_later_can_be_erased_by_address_and_numbers(
+        self, ledger: Ledger, rival: Ledger, now: float
+    ) -> None:
+        for how in ("ada@shop.example", "+493023125777"):
+            record = (await ledger.accept(call_from(own_number(), now))).record
+            ada = Customer("c1", email=" Ada@Shop.example", phones=("030 23125777",))
+            await ledger.update(record.id, lambda known, c=ada: replace(known, customer=c))  # type: ignore[misc]
+            assert (await rival.erase(how)).calls == 1, how
+            assert await ledger.find(record.id) is None
+
+    async def test_erasing_one_person_leaves_the_others_alone(
+        self, ledger: Ledger, now: float
+    ) -> None:
+        erased, kept = own_number(), own_number()
+        await ledger.accept(call_from(erased, now))
+        other = (await ledger.accept(call_from(kept, now))).record
+        await ledger.erase(erased)
+        assert await ledger.find(other.id) == other
+
+    async def test_everything_of_somebody_with_many_calls_is_erased(
+        self, ledger: Ledger, now: float
+    ) -> None:
+        caller, calls = own_number(), 45
+        for _ in range(calls):
+            await ledger.accept(call_from(caller, now))
+        assert (await ledger.erase(caller)).calls == calls
+
     async def test_due_work_is_counted(self, ledger: Ledger, now: float) -> None:
         await ledger.accept(call(now))
         held = await ledger.due()
-        assert held["calls"][0] >= 1
+        assert held["calls"].held >= 1
+
+    async def test_failed_message_is_a_dead_letter_until_it_is_queued_again(
+        self, ledger: Ledger, now: float
+    ) -> None:
+        record = (await ledger.accept(call(now))).record
+        queued = Message(TRACKING, "email", queued_at=now, due_at=now)
+        await ledger.update(record.id, lambda current: current.with_message(queued))
+        dead = (await ledger.due())["messages"].dead
+        refused = partial(not_sent, purpose=TRACKING, reason="refused")
+        await ledger.update(record.id, refused)
+        assert (await ledger.due())["messages"].dead == dead + 1
+        await ledger.update(record.id, lambda current: current.with_message(queued))
+        assert (await ledger.due())["messages"].dead == dead
+
+    async def test_message_of_which_nobody_knows_is_a_dead_letter(
+        self, ledger: Ledger, now: float
+    ) -> None:
+        record = (await ledger.accept(call(now))).record
+        queued = Message(TRACKING, "email", queued_at=now, due_at=now)
+        await ledger.update(record.id, lambda current: current.with_message(queued))
+        await ledger.update(record.id, partial(sending, purpose=TRACKING))
+        dead = (await ledger.due())["messages"].dead
+        await ledger.update(record.id, partial(lost, purpose=TRACKING))
+        assert (await ledger.due())["messages"].dead == dead + 1
+
+    async def test_buried_step_is_a_dead_letter(self, ledger: Ledger, now: float) -> None:
+        saved = await ledger.accept(call(now))
+        dead = (await ledger.due())["calls"].dead
+        await ledger.update(saved.record.id, partial(bury, work="step:number"), saved.leases[0])
+        assert (await ledger.due())["calls"].dead == dead + 1
+
+    async def test_dead_letter_is_listed_with_its_record_until_it_is_dropped(
+        self, ledger: Ledger, now: float
+    ) -> None:
+        saved = await ledger.accept(call(now))
+        await ledger.update(saved.record.id, partial(bury, work="step:number"), saved.leases[0])
+        listed = {letter.id: letter for letter in await ledger.dead_letters()}
+        letter = listed[f"{saved.record.id}/step:number"]
+        assert letter.record is not None
+        assert letter.record.id == saved.record.id
+        assert await ledger.drop_dead(letter)
+        assert not await ledger.drop_dead(letter)
+        assert letter.id not in {left.id for left in await ledger.dead_letters()}
+
+    async def test_takeovers_from_the_dead_are_counted(
+        self, ledger: Ledger, rival: Ledger, now: float
+    ) -> None:
+        saved = await ledger.accept(call(now))
+        tries = [lease.tries for lease in saved.leases]
+        for _ in range(2):
+            await asyncio.sleep(LEASE_S * 1.5)
+            tries += [lease.tries for lease in _of(await rival.claim(100), saved.record)]
+        assert tries == [0, 1, 2]
+
+    async def test_work_that_may_kill_its_replica_is_taken_over_one_by_one(
+        self, ledger: Ledger, rival: Ledger, now: float
+    ) -> None:
+        records = [(await ledger.accept(call(now))).record for _ in range(2)]
+        for _ in range(SUSPECT_TRIES - 1):
+            await asyncio.sleep(LEASE_S * 1.5)
+            leases = await rival.claim(100)
+            assert {lease.call_id for lease in leases} >= {record.id for record in records}
+        await asyncio.sleep(LEASE_S * 1.5)
+        first = await ledger.claim(100)
+        await asyncio.sleep(LEASE_S / 2)
+        assert not await ledger.claim(100, suspects=0)
+        await asyncio.sleep(LEASE_S / 4)
+        (second,) = await rival.claim(1)
+        assert [lease.tries for lease in (*first, second)] == [SUSPECT_TRIES] * 2
+
+    async def test_work_that_was_given_back_was_not_tried(
+        self, ledger: Ledger, rival: Ledger, now: float
+    ) -> None:
+        saved = await ledger.accept(call(now))
+        leases: Sequence[Lease] = saved.leases
+        for _ in range(3):
+            await ledger.release(leases)
+            leases = _of(await rival.claim(100), saved.record)
+            assert [lease.tries for lease in leases] == [0]
+
+    async def test_message_that_was_put_off_keeps_its_time_when_it_is_given_back(
+        self, ledger: Ledger, rival: Ledger, now: float
+    ) -> None:
+        saved = await ledger.accept(call(now))
+        queued = Message(TRACKING, "email", queued_at=now, due_at=now)
+        change = partial(Record.with_message, changed=queued)
+        (lease,) = (await ledger.update(saved.record.id, change)).leases
+        await ledger.update(saved.record.id, partial(sending, purpose=TRACKING), lease)
+        later = partial(not_sent, purpose=TRACKING, reason="not_taken", retry_at=now + 9)
+        await ledger.update(saved.record.id, later, lease)
+        await ledger.release([lease])
+        assert not _of(await rival.claim(100), saved.record, "message:")
+
+    async def test_retry_of_a_message_is_not_a_takeover(
+        self, ledger: Ledger, rival: Ledger, now: float
+    ) -> None:
+        record = (await ledger.accept(call(now))).record
+        queued = Message(TRACKING, "email", queued_at=now, due_at=now)
+        saved = await ledger.update(record.id, lambda current: current.with_message(queued))
+        (lease,) = saved.leases
+        for wait in (0.1, 0.2):
+            later = partial(not_sent, purpose=TRACKING, reason="not_taken", retry_at=now + wait)
+            await ledger.update(record.id, later, lease)
+            await asyncio.sleep(0.15)
+            (lease,) = _of(await rival.claim(100), record, "message:")
+            assert lease.tries == 0
+
+    async def test_end_of_a_quiet_call_is_not_a_takeover(
+        self, ledger: Ledger, rival: Ledger, now: float
+    ) -> None:
+        record = (await ledger.accept(call(now, idle_at=now + 0.05))).record
+        await asyncio.sleep(0.1)
+        assert [lease.tries for lease in _of(await rival.claim(100), record, "idle")] == [0]
 
 
 def _of(leases: Sequence[Lease], record: Record, kind: str = "step:") -> list[Lease]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from broker.usecases.book import Book
     from broker.usecases.tracking import TrackingLinks
 
+SENDS_AT_ONCE = 100
+"""Per channel and replica: what hangs must not use up the connections of everything else."""
 SEND_WITHIN_S = 20.0
 """One attempt, from connecting to the provider's answer."""
 _ACK_RETRY_S = 0.5
@@ -45,15 +47,22 @@ class Deliver:
     channels: Mapping[str, Channel]
     links: TrackingLinks
     backoff: Backoff = field(default_factory=Backoff)
+    resend: frozenset[str] = frozenset()
+    """Channels without keys that send again after a lost answer, although that may make two."""
+    _room: dict[str, asyncio.Semaphore] = field(default_factory=dict)
 
     async def run(self, lease: Lease) -> None:
         """Bring the message one attempt further. FencedError if another replica took over."""
         message = _message(lease)
         if message.state is MessageState.SENDING:
             # The replica that began to send is gone: whether the provider took it, nobody knows.
-            await self._save(lease, partial(lost, purpose=message.purpose), "taken_over")
+            await self._save(lease, self._lost(message), "taken_over")
         elif message.state is MessageState.QUEUED:
-            await self._attempt(lease, message)
+            async with self._room_of(message.channel):
+                await self._attempt(lease, message)
+
+    def _room_of(self, channel: str) -> asyncio.Semaphore:
+        return self._room.setdefault(channel, asyncio.Semaphore(SENDS_AT_ONCE))
 
     async def _attempt(self, lease: Lease, message: Message) -> None:
         try:
@@ -69,6 +78,13 @@ class Deliver:
         if begun is None or begun.state is not MessageState.SENDING:
             return
         await self._send(lease, begun, envelope)
+
+    def _lost(self, message: Message) -> partial[Record]:
+        """Send again where a key or the operator allows it; else nobody will ever know."""
+        channel = self.channels.get(message.channel)
+        again = message.channel in self.resend or (channel is not None and channel.keyed)
+        due = self.backoff.next_due(message, self.clock.time(), None) if again else None
+        return partial(lost, purpose=message.purpose, retry_at=due)
 
     async def _mark_sending(self, lease: Lease, message: Message) -> Record:
         """The record with the mark; a lost reply is asked for again, since a mark sends nothing."""
@@ -87,7 +103,7 @@ class Deliver:
         customer = record.customer
         if customer is None or not customer.track_id:
             raise PermanentError("the call has no customer to send to")
-        link = await self.links.make(customer.track_id)
+        link = await self.links.make(customer.track_id, record.id)
         return envelope_for(f"{record.id}|{message.purpose}", message.purpose, customer, link)
 
     async def _send(self, lease: Lease, message: Message, envelope: Envelope) -> None:
@@ -102,13 +118,13 @@ class Deliver:
             reason = "not_taken" if due is not None else "gave_up"
             change = partial(not_sent, purpose=purpose, reason=reason, retry_at=due)
         except (AnswerLostError, TimeoutError):
-            reason, change = "answer_lost", partial(lost, purpose=purpose)
+            reason, change = "answer_lost", self._lost(message)
         except BrokerError:
             reason = "refused"
             change = partial(not_sent, purpose=purpose, reason=reason)
         except Exception as error:  # noqa: BLE001 - foreign code: nobody knows how far it got
             log.warning("channel_failed", channel=message.channel, error=type(error).__name__)
-            reason, change = "answer_lost", partial(lost, purpose=purpose)
+            reason, change = "answer_lost", self._lost(message)
         else:
             change = partial(
                 sent, purpose=purpose, attempt=message.attempts, provider_id=provider_id

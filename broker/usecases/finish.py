@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from broker.domain.progress import end
+import structlog
+
+from broker.domain.progress import bury, end
 from broker.domain.record import Over
 
 if TYPE_CHECKING:
     from broker.domain.record import Record
     from broker.ports import Clock, Lease
     from broker.usecases.book import Book
+
+log = structlog.get_logger("broker.call")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +46,9 @@ class Finish:
             return end(record, Over.IDLE, now) if record.idle_at <= now else record
 
         await self.book.save(lease.call_id, change, lease)
+
+    async def bury(self, lease: Lease) -> None:
+        """Give up leased work that was begun too often: it may be what kills the replicas."""
+        log.error("poison", call=lease.call_id, work=lease.work, tries=lease.tries)
+        note = {"at": self.clock.time(), "event": "buried", "work": lease.work}
+        await self.book.save(lease.call_id, partial(bury, work=lease.work), lease, [note])

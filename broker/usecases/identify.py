@@ -10,7 +10,8 @@ import structlog
 
 from broker.domain.call import Phone
 from broker.domain.customer import LookupState
-from broker.domain.progress import add_alias, add_reference
+from broker.domain.errors import UnknownCallError
+from broker.domain.progress import add_leg, add_reference
 from broker.domain.record import NUMBER, CallData, Record, Step
 from broker.domain.references import ReferenceLimits
 
@@ -60,14 +61,17 @@ class Identify:
     limits: ReferenceLimits = field(default_factory=ReferenceLimits)
 
     async def on_call_start(self, event: CallStarted) -> Record | None:
-        """The call's record, new or known; None for a child leg of a call we do not know."""
+        """The call's record, new or known; None for an erased call, or a child leg of no call."""
         if event.is_child:
             return await self._on_child(event)
         now = self.clock.time()
         step = self._number_step(event, now)
         record = self._new_record(event, now, (step,))
         note = {"at": now, "event": "accepted", "step": NUMBER}
-        known = (await self.book.open(record, [note])).record
+        try:
+            known = (await self.book.open(record, [note])).record
+        except UnknownCallError:
+            return None
         if known.over is None and not any(s.name == NUMBER for s in known.steps):
             # Only a reference was heard of this call so far.
             known = await self.book.save(known.id, partial(_add_number, step=step), notes=[note])
@@ -77,7 +81,9 @@ class Identify:
         parent = await self.book.ledger.find(event.parent_id or event.call_id)
         if parent is None or parent.over is not None or parent.id == event.call_id:
             return parent
-        return await self.book.save(parent.id, lambda record: add_alias(record, event.call_id))
+        now = self.clock.time()
+        leg = partial(add_leg, leg_id=event.call_id, policy=self.policy, now=now)
+        return await self.book.save(parent.id, leg)
 
     async def on_reference(
         self, event: CallStarted, typed: str | None
@@ -85,13 +91,17 @@ class Identify:
         """The call's record and the name of the step that answers for what was typed.
 
         The same value again is the same step. A call that is over has no new steps: the name is
-        that of its last one, or empty. None for a child leg of a call we do not know.
+        that of its last one, or empty. None for an erased call, or a child leg of no call.
         """
         record = await self.book.ledger.find(event.parent_id or event.call_id)
         if record is None and event.is_child:
             return None, ""
         if record is None:
-            record = (await self.book.open(self._new_record(event, self.clock.time(), ()))).record
+            new = self._new_record(event, self.clock.time(), ())
+            try:
+                record = (await self.book.open(new)).record
+            except UnknownCallError:
+                return None, ""
         value = self.references.normalise(typed)
         if record.over is not None:
             return record, _last(record)

@@ -6,12 +6,11 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import structlog
-
 from broker.domain.call import Phone
 from broker.domain.customer import Answer, LookupState, matches
 from broker.domain.errors import BrokerError
 from broker.ports import set_deadline
+from broker.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from broker.ports import Clock, CrmAdapter, Note
 
 _STOP_WITHIN_S = 1.0
-log = structlog.get_logger("broker.lookup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class Lookup:
     folding: Folding
     clock: Clock
     metrics: Metrics
-    _away: set[str] = field(default_factory=set)
+    presence: Presence = field(default_factory=Presence)
 
     def ask(self, query: Phone | Reference) -> Asking:
         """Start asking; the caller must `stop` the asking it gets."""
@@ -61,29 +59,20 @@ class Lookup:
             state = _state(customers)
         except TimeoutError:
             state, reason = LookupState.TIMEOUT, "crm_timeout"
+            self.presence.failed(f"crm.{crm.name}", "no answer in time")
         except asyncio.CancelledError:
             if _cancelled():
                 raise
             state, reason = LookupState.ERROR, "CancelledError"
         except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code: a CRM must not end a call
             state, reason = LookupState.ERROR, type(error).__name__
-            self._went_away(crm, error)
+            detail = str(error) if isinstance(error, BrokerError) else reason
+            self.presence.failed(f"crm.{crm.name}", detail)
         else:
-            self._is_back(crm)
+            self.presence.answered(f"crm.{crm.name}")
         seconds = self.clock.monotonic() - began
         self.metrics.crm_lookup(crm.name, state).observe(seconds)
         return Answer(crm.name, state, customers, crm.priority, round(seconds * 1000), reason)
-
-    def _went_away(self, crm: Crm, error: BaseException) -> None:
-        if crm.name not in self._away:
-            self._away.add(crm.name)
-            text = str(error) if isinstance(error, BrokerError) else ""
-            log.warning("crm_away", crm=crm.name, error=type(error).__name__, detail=text)
-
-    def _is_back(self, crm: Crm) -> None:
-        if crm.name in self._away:
-            self._away.discard(crm.name)
-            log.info("crm_back", crm=crm.name)
 
 
 class Asking:
@@ -98,8 +87,9 @@ class Asking:
 
     @property
     def listening(self) -> bool:
-        """Whether somebody has not answered yet."""
-        return any(not task.done() for task in self._tasks)
+        """Whether a customer was found, or may still be by somebody who has not answered."""
+        waited_for = any(not task.done() for task in self._tasks)
+        return waited_for or self.result().state is LookupState.FOUND
 
     @property
     def answers(self) -> list[Answer]:

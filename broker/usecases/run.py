@@ -58,6 +58,8 @@ class Run:
         self.taken_over = lease.epoch > 1
         self.said_timeout = False
         """Whether `timeout` was written without the ledger's knowledge, while that was away."""
+        self.unnoted = False
+        """Whether a session write was begun here that the ledger does not know of."""
         self.began_at = self.age() if self.taken_over else 0.0
         """The step's age when this replica began; a takeover listens as long as the first did."""
         self._asking: Asking | None = None

@@ -18,18 +18,30 @@ from broker.domain.errors import (
     FencedError,
     SessionNotFoundError,
     StoreUnavailableError,
+    UnknownCallError,
 )
-from broker.domain.progress import Finding, decide, end, finish_step, wrote
+from broker.domain.evolve import evolve
+from broker.domain.progress import (
+    Finding,
+    ask_repair,
+    decide,
+    end,
+    finish_step,
+    repaired,
+    wrote,
+)
 from broker.domain.record import Over, Record, Written
 from broker.domain.references import ReferenceLimits
 from broker.usecases.run import Deadlines, Run
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from broker.domain.call import ReferenceFormat
     from broker.domain.progress import Policy
     from broker.domain.variables import Variables
     from broker.metrics import Metrics
-    from broker.ports import CallPlatform, Clock, Counters, Lease
+    from broker.ports import CallPlatform, Clock, Counters, Lease, Note
     from broker.usecases.book import Book
     from broker.usecases.lookup import Lookup
     from broker.usecases.pacing import Pace
@@ -62,15 +74,7 @@ class StepJob:
 
     async def run(self, lease: Lease) -> None:
         """Bring the step to its end. FencedError if another replica took it over meanwhile."""
-        run = Run(
-            lease,
-            self.book,
-            self.clock,
-            self.lookup,
-            self.platform,
-            self.references,
-            self.deadlines,
-        )
+        run = self._begin(lease)
         if run.step.done:
             return
         if lease.record.over is not None:
@@ -81,11 +85,72 @@ class StepJob:
                 self.metrics.write_in_time("false").inc()
             await run.save(partial(finish_step, name=run.name, reason=reason))
         else:
-            run.start()
+            await self._ends_well(run, self._look_up_and_write(run))
+
+    async def repair(self, lease: Lease) -> None:
+        """Write what the call shows now once more: an older write may have landed on it."""
+        run = self._begin(lease)
+        await self._ends_well(run, self._write_again(run))
+
+    def _begin(self, lease: Lease) -> Run:
+        return Run(
+            lease,
+            self.book,
+            self.clock,
+            self.lookup,
+            self.platform,
+            self.references,
+            self.deadlines,
+        )
+
+    async def _ends_well(self, run: Run, work: Coroutine[None, None, None]) -> None:
+        """Do it, and leave no write behind that may hide what others found out meanwhile."""
+        run.start()
+        try:
+            await work
+        except Exception:
+            await self._ask_repair(run)
+            raise
+        else:
+            await self._ask_repair(run)
+        finally:
+            await run.close()
+
+    async def _ask_repair(self, run: Run) -> None:
+        """Needed if a write was begun here that could not be noted: it may have come too late."""
+        while run.unnoted:
             try:
-                await self._look_up_and_write(run)
-            finally:
-                await run.close()
+                await self.book.save(run.call_id, partial(ask_repair, name=run.name))
+            except StoreUnavailableError:
+                run.unnoted = run.age() <= self.deadlines.useful_s
+                await self.clock.sleep(_STORE_RETRY_S)
+            except UnknownCallError:
+                return
+            else:
+                run.unnoted = False
+                log.info("repair_asked", call=run.call_id, step=run.name)
+
+    async def _write_again(self, run: Run) -> None:
+        """Until nobody decided or asked anew meanwhile. If it fails, the lease runs out first."""
+        async with self._turn(run.call_id):
+            while run.step.repair and run.lease.record.over is None:
+                record = run.lease.record
+                written, _ = await self._put(run, record, LATER_WRITE_S)
+                if written is None:
+                    await run.save(partial(end, why=Over.GONE, now=self.clock.time()))
+                elif written is Written.OK:
+                    change = partial(
+                        _repaired_if_current,
+                        name=run.name,
+                        written=record,
+                        policy=self.policy,
+                        now=self.clock.time(),
+                    )
+                    note = {"at": self.clock.time(), "event": "session_repaired"}
+                    await run.save(change, [note])
+                run.unnoted = False
+                if written is Written.FAILED:
+                    return
 
     async def _look_up_and_write(self, run: Run) -> None:
         step = run.step
@@ -133,8 +198,6 @@ class StepJob:
                 return  # somebody else was found first, or the call is over
             if not run.step.done:
                 await self._write(run, late=finding.late)
-            elif run.said_timeout:
-                await self._take_back(run)
         await self._after(run, finding)
 
     async def _decide(self, run: Run, change: partial[Record], finding: Finding) -> None:
@@ -148,10 +211,6 @@ class StepJob:
                 if not run.said_timeout and not finding.late:
                     run.said_timeout = True
                     await self._say_timeout(run)
-            except FencedError:
-                if run.said_timeout:
-                    await self._take_back(run)
-                raise
             else:
                 return
             await self.clock.sleep(_STORE_RETRY_S)
@@ -165,19 +224,10 @@ class StepJob:
             route = str(self.policy.routing.number_failed(LookupState.TIMEOUT))
         session = record.session or await run.known_session(LATER_WRITE_S)
         if session is not None and record.customer is None:
+            run.unnoted = True
             with suppress(BrokerError):
                 values = self.variables.fallback("timeout", route)
                 await self.platform.write(session, values, within=LATER_WRITE_S)
-
-    async def _take_back(self, run: Run) -> None:
-        """Somebody else may have written before our `timeout` came: write his result again."""
-        record = await self.book.ledger.find(run.call_id)
-        if record is None or record.session is None or record.over is not None:
-            return
-        values = self.variables.of(record)
-        if values:
-            with suppress(BrokerError):
-                await self.platform.write(record.session, values, within=LATER_WRITE_S)
 
     async def _write_under_lock(self, run: Run) -> None:
         async with self._turn(run.call_id):
@@ -193,6 +243,7 @@ class StepJob:
             written, reason = await self._put(run, record, within)
             if written is None:
                 await run.save(partial(end, why=Over.GONE, now=self.clock.time()))
+                run.unnoted = False
                 return
             change = partial(
                 _wrote_if_current,
@@ -206,10 +257,21 @@ class StepJob:
             )
             self._count_write(run, written, first=not late)
             note = {"at": self.clock.time(), "event": "session_written", "outcome": written}
-            saved = await run.save(change, [note])
+            saved = await self._keep(run, change, note)
+            run.unnoted = False
             if saved.decisions == record.decisions:
                 return
             late = True
+
+    async def _keep(self, run: Run, change: partial[Record], note: Note) -> Record:
+        """Save what became of a write, also if the store is away for a while: no second write."""
+        while True:
+            try:
+                return await run.save(change, [note])
+            except StoreUnavailableError:
+                if run.age() > self.deadlines.useful_s:
+                    raise
+            await self.clock.sleep(_STORE_RETRY_S)
 
     async def _put(
         self, run: Run, record: Record, within: float
@@ -217,6 +279,7 @@ class StepJob:
         """What became of one session write: None = the session is gone. Fenced by the lease."""
         if self.clock.monotonic() >= run.lease.expires:
             raise FencedError("the lease ran out before the write")
+        run.unnoted = True
         try:
             async with asyncio.timeout(within):
                 session = record.session or await run.session()
@@ -268,6 +331,17 @@ class StepJob:
         return self._turns.setdefault(call_id, asyncio.Lock())
 
 
+def _repaired_if_current(
+    record: Record, *, name: str, written: Record, policy: Policy, now: float
+) -> Record:
+    """The repair counts only if it showed the newest decision and was not wished for again."""
+    if record.decisions != written.decisions:
+        return evolve(record, touched=True)
+    if record.step(name).repair != written.step(name).repair:
+        return evolve(record, touched=True)
+    return repaired(record, name, policy, now)
+
+
 def _wrote_if_current(  # noqa: PLR0913 - the facts of one write
     record: Record,
     *,
@@ -281,6 +355,6 @@ def _wrote_if_current(  # noqa: PLR0913 - the facts of one write
 ) -> Record:
     """The write counts only if it showed the newest decision; otherwise it is repeated."""
     if record.decisions != decisions:
-        return replace(record, touched=record.touched or written is Written.OK)
+        return evolve(record, touched=record.touched or written is Written.OK)
     final = final or record.over is not None
     return wrote(record, name, written, final=final, policy=policy, now=now, reason=reason)

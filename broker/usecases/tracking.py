@@ -42,10 +42,11 @@ class TrackingLinks:
     mode: Literal["wrapped", "direct"] = "wrapped"
     expires_days: int = 7
 
-    async def make(self, track_id: str) -> str:
+    async def make(self, track_id: str, call_id: str) -> str:
         """A link to this order; every wrapped one is new and works beside the older ones.
 
-        PermanentError if this track id cannot be linked to. Errors of the store pass through.
+        PermanentError if this track id cannot be linked to. Errors of the store pass through,
+        and UnknownCallError if the call was erased.
         """
         target = self._target(track_id)
         if self.mode == "direct":
@@ -54,7 +55,7 @@ class TrackingLinks:
             raise PermanentError("a wrapped link needs server.public_url")
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         expires_at = self.clock.time() + self.expires_days * _DAY_S
-        await self.links.keep(_hashed(token), Link(target, expires_at))
+        await self.links.keep(_hashed(token), Link(target, expires_at), call_id)
         return f"{self.public_url}/t/{token}"
 
     async def follow(self, token: str) -> str | None:

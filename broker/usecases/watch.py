@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from broker.domain.errors import StoreUnavailableError
 from broker.ports import store_answers_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from broker.domain.record import Record
-    from broker.ports import Clock, JobStarter, Ledger, Note
+    from broker.ports import Clock, JobStarter, Ledger, Note, Position
+
+LAST_LOOK_S = 0.15
+"""How long the store may take to tell how a call stands when the wait is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +29,8 @@ class Watch:
     async def find(self, any_id: str) -> Record | None:
         return await self.ledger.find(any_id)
 
-    async def active(self, limit: int, before: float | None) -> Sequence[Record]:
-        return await self.ledger.active(limit, before)
+    async def active(self, limit: int, after: Position | None) -> Sequence[Record]:
+        return await self.ledger.active(limit, after)
 
     async def trace(self, call_id: str) -> Sequence[Note]:
         return await self.ledger.trace(call_id)
@@ -34,16 +38,26 @@ class Watch:
     async def until(
         self, record: Record, reached: Callable[[Record], bool], seconds: float
     ) -> Record:
-        """The call as soon as `reached`, or as it is after `seconds`; on any replica."""
+        """The call as soon as `reached`, or as it is after `seconds`; on any replica.
+
+        A store that is away meanwhile is no error: the call is kept, and may still get there.
+        """
         ends = self.clock.monotonic() + seconds
-        store_answers_within(None)
         while not reached(record):
             left = ends - self.clock.monotonic()
             if left <= 0:
                 break
             found = await self.jobs.wait(record.id, reached, left)
-            found = found or await self.ledger.find(record.id)
+            found = found or await self._look(record, ends - self.clock.monotonic())
             if found is None:
                 break
             record = found
         return record
+
+    async def _look(self, record: Record, seconds: float) -> Record | None:
+        """The call in the store; `record`, as it was last seen, if that cannot be told in time."""
+        store_answers_within(max(seconds, LAST_LOOK_S))
+        try:
+            return await self.ledger.find(record.id)
+        except StoreUnavailableError:
+            return record

@@ -105,6 +105,15 @@ class TraceView(BaseModel):
     trace: list[dict[str, Any]]
 
 
+class ErasedAnswer(BaseModel):
+    """A person was erased: nothing of him is in the store any more."""
+
+    success: bool = True
+    state: str = Field("erased", description="Always `erased`, also if nothing was known.")
+    calls: int = Field(description="How many calls were erased.")
+    links: int = Field(description="How many tracking links were.")
+
+
 class Ignored(BaseModel):
     """Nothing was done: a child leg, or a call that is not known."""
 

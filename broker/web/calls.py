@@ -12,6 +12,7 @@ import orjson
 from broker.domain.call import checked_id
 from broker.domain.errors import BadInputError, IdempotencyConflictError, UnknownCallError
 from broker.domain.messages import TRACKING
+from broker.ports import Position
 from broker.web.answers import (
     CallList,
     Ignored,
@@ -46,10 +47,11 @@ if TYPE_CHECKING:
     from broker.usecases.notify import Notify
     from broker.usecases.watch import Watch
     from broker.web.auth import Client
+    from broker.web.load import Load
 
 LIST_LIMIT = 200
 _KEY_LIVES_S = 86_400.0
-_MOMENT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
+_CURSOR = re.compile(r"([0-9]{1,15})-([A-Za-z0-9_-]{1,64})", re.ASCII)
 _WAIT = re.compile(r"(?:^|[,;\s])wait=([0-9]{1,3}(?:\.[0-9]{1,3})?)", re.ASCII)
 
 
@@ -73,12 +75,14 @@ class CallRoutes:
     variables: Variables
     fields: Mapping[str, str]
     limits: Limits
+    load: Load
 
     async def start(self, request: web.Request, client: Client) -> web.Response:
         content = await self._content(request, client)
         body = parse(CallStartBody, content)
         event = body.event()
-        record = await self.identify.on_call_start(event)
+        with self.load.accepting():
+            record = await self.identify.on_call_start(event)
         if record is None:
             return reply(ignored_answer(event.call_id), 202)
         if body.reference is None or event.is_child:
@@ -137,11 +141,10 @@ class CallRoutes:
         limit = _whole(request, "limit", LIST_LIMIT, LIST_LIMIT)
         if limit < 1:
             raise BadInputError("limit must be at least 1")
-        before = _cursor(request.query.get("cursor"))
-        records = await self.watch.active(limit, before)
+        records = await self.watch.active(limit, _position(request.query.get("cursor")))
         plain = "admin" in client.scopes
         views = [call_view(record, self.variables, plain=plain) for record in records]
-        following = repr(records[-1].received_at) if len(records) == limit else None
+        following = _cursor(Position.of(records[-1])) if len(records) == limit else None
         return reply(CallList(calls=views, cursor=following))
 
     async def show(self, request: web.Request, client: Client) -> web.Response:
@@ -201,13 +204,18 @@ def _wait_ms(request: web.Request, most: int) -> int:
     return _whole(request, "wait_ms", 0, most)
 
 
-def _cursor(text: str | None) -> float | None:
-    """The moment a page begins before, as a page before it said."""
-    if not text:
+def _cursor(position: Position) -> str:
+    return f"{position.received_ms}-{position.call_id}"
+
+
+def _position(cursor: str | None) -> Position | None:
+    """What a page begins after, as the page before it said."""
+    if not cursor:
         return None
-    if _MOMENT.fullmatch(text) is None:
+    parts = _CURSOR.fullmatch(cursor)
+    if parts is None:
         raise BadInputError("cursor is not one of ours")
-    return float(text)
+    return Position(int(parts[1]), parts[2])
 
 
 def _whole(request: web.Request, name: str, default: int, most: int) -> int:

@@ -17,11 +17,18 @@ if TYPE_CHECKING:
     from broker.web.routes import Route
 
 _REF = "#/components/schemas/{model}"
-_QUERY = {
-    "wait_ms": ("integer", "Answer only when the step is decided and written, or after this long."),
-    "state": ("string", "Only `active`."),
-    "limit": ("integer", "At most 200."),
-    "cursor": ("string", "The `cursor` of the page before."),
+_MOST = 999_999
+_QUERY: dict[str, tuple[dict[str, Any], str]] = {
+    "wait_ms": (
+        {"type": "integer", "minimum": 0, "maximum": _MOST},
+        "Answer only when the step is decided and written, or after this long.",
+    ),
+    "state": ({"type": "string", "enum": ["active"]}, "Only live calls can be listed."),
+    "limit": ({"type": "integer", "minimum": 1, "maximum": _MOST}, "More than 200 means 200."),
+    "cursor": (
+        {"type": "string", "pattern": r"^[0-9]{1,15}-[A-Za-z0-9_-]{1,64}$"},
+        "The `cursor` of the page before.",
+    ),
 }
 _KEYS = ("key", "api_key", "basic", "query_key")
 _ID = r"^[A-Za-z0-9_-]{1,64}$"
@@ -85,7 +92,7 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.body is not None:
         schema = {"$ref": _REF.format(model=route.body.__name__)}
         operation["requestBody"] = {
-            "required": route.path == "/v1/calls",
+            "required": route.path in {"/v1/calls", "/v1/erasures"},
             "content": {
                 "application/json": {"schema": schema},
                 "application/x-www-form-urlencoded": {"schema": schema},
@@ -108,9 +115,9 @@ def _path_parameters(route: Route) -> list[dict[str, Any]]:
 
 def _query_parameters(route: Route) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "query", "description": text, "schema": {"type": kind}}
+        {"name": name, "in": "query", "description": text, "schema": schema}
         for name in route.query
-        for kind, text in [_QUERY[name]]
+        for schema, text in [_QUERY[name]]
     ]
 
 

@@ -37,21 +37,23 @@ class Ops:
 
     async def readyz(self, request: web.Request) -> web.Response:  # noqa: ARG002 - a handler's signature
         """200 unless draining or the promise cannot be kept."""
-        store = await self._store()
-        ready = store == "up" and not self.health.draining
+        fault = await self._fault()
+        ready = fault is None and not self.health.draining
         content = {
             "status": "ready" if ready else "draining" if self.health.draining else "not_ready",
-            "store": store,
+            "store": "up" if fault is None else "down",
             "profile": self.health.profile,
+            **({} if fault is None else {"detail": fault}),
         }
         return json_reply(content, 200 if ready else 503)
 
-    async def _store(self) -> str:
+    async def _fault(self) -> str | None:
+        """What keeps the store from keeping calls, in words that name nobody."""
         try:
             await self.ledger.ping()
-        except StoreUnavailableError:
-            return "down"
-        return "up"
+        except StoreUnavailableError as error:
+            return str(error)
+        return None
 
     async def render_metrics(self, request: web.Request) -> web.Response:  # noqa: ARG002 - a handler's signature
         """The Prometheus text format, with what the ledger holds right now."""
@@ -61,9 +63,10 @@ class Ops:
             self.metrics.store_up.set(0)
         else:
             self.metrics.store_up.set(1)
-            for name, (count, age) in due.items():
-                self.metrics.due.labels(name).set(count)
-                self.metrics.oldest_due.labels(name).set(age)
+            for name, work in due.items():
+                self.metrics.due.labels(name).set(work.held)
+                self.metrics.oldest_due.labels(name).set(work.overdue_s)
+                self.metrics.dead_letters.labels(name).set(work.dead)
         return web.Response(body=self.metrics.render(), headers={"Content-Type": _TEXT})
 
 

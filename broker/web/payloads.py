@@ -90,6 +90,17 @@ class EndBody(CallBody):
     disposition: Text | None = Field(None, description="How it ended on the phone, in one word.")
 
 
+class ErasureBody(BaseModel):
+    """Who is to be erased: exactly one of the two."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["number"]}, {"required": ["email"]}]}
+    )
+
+    number: Text | None = Field(None, description="A telephone number, best in E.164.")
+    email: Text | None = Field(None, description="An email address.")
+
+
 async def read_body(
     request: web.Request, fields: Mapping[str, str], *, query: bool, limit: int
 ) -> dict[str, Any]:
@@ -98,10 +109,7 @@ async def read_body(
     JSON and forms carry the same fields; with `query` an empty body means the query string.
     BadInputError: `encoding`, `too_large`, `invalid_body`.
     """
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise BadInputError("send the body unencoded", code="encoding")
-    if (request.content_length or 0) > limit:
-        raise BadInputError(f"more than {limit} bytes", code="too_large")
+    refuse_unreadable(request, limit)
     raw = await request.read()
     if not raw.strip() and query:
         content: dict[str, Any] = {k: v for k, v in request.query.items() if k not in _OURS}
@@ -112,6 +120,14 @@ async def read_body(
         content = _json(raw)
     _check_text(content)
     return _renamed(content, fields)
+
+
+def refuse_unreadable(request: web.Request, limit: int) -> None:
+    """By its headers alone, before the body arrives. BadInputError `encoding` or `too_large`."""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise BadInputError("send the body unencoded", code="encoding")
+    if (request.content_length or 0) > limit:
+        raise BadInputError(f"more than {limit} bytes", code="too_large")
 
 
 def parse(model: type[Model], content: dict[str, Any]) -> Model:
@@ -156,7 +172,7 @@ def _json(raw: bytes) -> dict[str, Any]:
     if not raw.strip():
         return {}
     try:
-        content = json.loads(raw, object_pairs_hook=_once, parse_constant=_no_constant)
+        content = _DECODER.decode(raw.decode("utf-8-sig"))
     except BadInputError:
         raise
     except (ValueError, RecursionError):
@@ -187,6 +203,10 @@ def _check_text(content: dict[str, Any]) -> None:
 
 def _no_constant(name: str) -> Any:
     raise BadInputError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
+"""Made once: `json.loads` would make it anew for every body."""
 
 
 def _check_depth(value: Any, depth: int = 0) -> None:

@@ -40,6 +40,7 @@ CODES: dict[str, Kind] = {
     "missing_field": Kind(400, "A required field is absent"),
     "unauthorized": Kind(401, "No valid key"),
     "scope": Kind(403, "The key may not do this"),
+    "signature": Kind(403, "The request is not signed as it has to be"),
     "not_found": Kind(404, "There is nothing at this address"),
     "unknown_call": Kind(404, "The call is not known"),
     "method_not_allowed": Kind(405, "This address does not take this method"),
@@ -50,9 +51,13 @@ CODES: dict[str, Kind] = {
     "too_large": Kind(413, "The body is too large"),
     "encoding": Kind(415, "Encoded bodies are not read"),
     "internal": Kind(500, "The broker failed"),
+    "overloaded": Kind(503, "The call was not accepted: there is too much to do"),
     "store_unavailable": Kind(503, "The call was not accepted: the store is away"),
 }
 """Stable code -> HTTP status and title; docs/errors.md says what to do about each."""
+
+
+RETRY_SOON = {"Retry-After": "1"}
 
 
 def problem(
@@ -82,7 +87,7 @@ def refused(error: Exception) -> web.Response:
     if isinstance(error, IdempotencyConflictError):
         return problem("idempotency_conflict")
     if isinstance(error, StoreUnavailableError):
-        return problem("store_unavailable", headers={"Retry-After": "1"})
+        return problem("store_unavailable", headers=RETRY_SOON)
     raise error
 
 
@@ -98,6 +103,10 @@ def problems(metrics: Metrics) -> Any:
             return await handler(request)
         except web.HTTPException as error:
             return _of_aiohttp(error)
+        except web.RequestPayloadError:
+            return problem("invalid_body", "the body is not what its headers say")
+        except ConnectionError:
+            raise  # the client is gone, or was too slow: there is nobody to answer
         except StoreUnavailableError as error:
             metrics.shed.inc()
             return refused(error)

@@ -6,13 +6,22 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from broker.web.answers import CallAnswer, CallList, CallView, Ignored, MessageAnswer, TraceView
-from broker.web.payloads import CallBody, CallStartBody, EndBody, ReferenceBody
+from broker.web.answers import (
+    CallAnswer,
+    CallList,
+    CallView,
+    ErasedAnswer,
+    Ignored,
+    MessageAnswer,
+    TraceView,
+)
+from broker.web.payloads import CallBody, CallStartBody, EndBody, ErasureBody, ReferenceBody
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from broker.web.calls import CallRoutes
+    from broker.web.erasures import ErasureRoutes
     from broker.web.ops import Ops
     from broker.web.pages import Pages
 
@@ -24,6 +33,7 @@ class Handlers:
     """Who serves the routes."""
 
     calls: CallRoutes
+    erasures: ErasureRoutes
     pages: Pages
     ops: Ops
     openapi: Handler
@@ -43,11 +53,13 @@ class Route:
     """Status -> model, or the media type of what has none."""
     refusals: tuple[str, ...] = ()
     query: tuple[str, ...] = ()
+    sheds: bool = False
+    """Whether it brings new work, which is refused first when there is too much."""
 
 
 _BODY = ("invalid_body", "invalid_id", "missing_field", "too_large", "encoding")
 _STORE = ("store_unavailable",)
-_KEYED = ("unauthorized", "scope")
+_KEYED = ("unauthorized", "scope", "signature")
 _ANSWERED = ((200, CallAnswer), (202, CallAnswer))
 _POSTED = (*_BODY, *_KEYED, "idempotency_conflict", *_STORE)
 
@@ -60,8 +72,9 @@ ROUTES: tuple[Route, ...] = (
         "calls",
         CallStartBody,
         _ANSWERED,
-        _POSTED,
+        (*_POSTED, "overloaded"),
         ("wait_ms",),
+        sheds=True,
     ),
     Route(
         "POST",
@@ -122,6 +135,16 @@ ROUTES: tuple[Route, ...] = (
         "read",
         answers=((200, TraceView),),
         refusals=("invalid_id", *_KEYED, "unknown_call", *_STORE),
+    ),
+    Route(
+        "POST",
+        "/v1/erasures",
+        lambda on: on.erasures.erase,
+        "Erase a person, by number or email: calls, messages, links and counters.",
+        "admin",
+        ErasureBody,
+        ((202, ErasedAnswer),),
+        ("invalid_body", "missing_field", "too_large", "encoding", *_KEYED, *_STORE),
     ),
     Route(
         "GET",

@@ -9,17 +9,18 @@ from aiohttp import web
 from broker.ports import store_answers_within
 from broker.web.answers import json_reply
 from broker.web.openapi import describe
-from broker.web.problems import problems
+from broker.web.problems import RETRY_SOON, problem, problems
 from broker.web.routes import ROUTES, Handlers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from broker.metrics import Metrics
     from broker.web.auth import Doorkeeper
     from broker.web.calls import CallRoutes
+    from broker.web.erasures import ErasureRoutes
+    from broker.web.load import Load
     from broker.web.ops import Ops
     from broker.web.pages import Pages
+    from broker.web.problems import Handler
     from broker.web.routes import Route
 
 
@@ -27,47 +28,58 @@ _STORE_ANSWERS_WITHIN_S = 0.15
 """All of the store's answers for one request, so that a refusal comes within 200 ms."""
 
 
-def build_service(  # noqa: PLR0913 - the parts of the service
+def build_service(  # noqa: PLR0913, PLR0917 - the parts of the service
     calls: CallRoutes,
+    erasures: ErasureRoutes,
     pages: Pages,
     ops: Ops,
     doorkeeper: Doorkeeper,
     metrics: Metrics,
+    load: Load,
     *,
     version: str,
     max_body_bytes: int,
 ) -> web.Application:
     """An application that serves every route of the table."""
-    service = web.Application(
-        middlewares=[problems(metrics)],
-        client_max_size=max_body_bytes,
-        # Encoded bodies are refused, so nobody may make us unpack them, or fail at it, before.
-        handler_args={"auto_decompress": False},
-    )
+    service = web.Application(middlewares=[problems(metrics)], client_max_size=max_body_bytes)
 
     async def openapi(request: web.Request) -> web.Response:  # noqa: ARG001 - a handler's signature
         return json_reply(document)
 
     document = describe(ROUTES, version)
-    handlers = Handlers(calls, pages, ops, openapi)
+    handlers = Handlers(calls, erasures, pages, ops, openapi)
     for route in ROUTES:
         handler = _guarded(route, handlers, doorkeeper)
+        if route.sheds:
+            handler = _shedding(handler, load, metrics)
         service.router.add_route(route.method, route.path, handler)
         if route.method == "GET":
             service.router.add_route("HEAD", route.path, handler)
     return service
 
 
-def _guarded(
-    route: Route, handlers: Handlers, doorkeeper: Doorkeeper
-) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _guarded(route: Route, handlers: Handlers, doorkeeper: Doorkeeper) -> Handler:
     scope, handler = route.scope, route.handler(handlers)
     if scope is None:
         return handler
 
     async def keyed(request: web.Request) -> web.StreamResponse:
         store_answers_within(_STORE_ANSWERS_WITHIN_S)
-        response: web.StreamResponse = await handler(request, doorkeeper.admit(request, scope))
+        response: web.StreamResponse = await handler(
+            request, await doorkeeper.admit(request, scope)
+        )
         return response
 
     return keyed
+
+
+def _shedding(handler: Handler, load: Load, metrics: Metrics) -> Handler:
+    """`handler`, while there is room; most are refused before, see `inbound`."""
+
+    async def shedding(request: web.Request) -> web.StreamResponse:
+        if load.full:
+            metrics.shed.inc()
+            return problem("overloaded", headers=RETRY_SOON)
+        return await handler(request)
+
+    return shedding

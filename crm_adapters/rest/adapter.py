@@ -50,7 +50,8 @@ class RestAdapter(CrmAdapter):
         if self._by_phone is None:
             return ()
         values = {"e164": phone.e164, "digits": phone.digits, "national": phone.national}
-        request = self._by_phone.filled(values, phone.spellings)
+        spellings = phone.spellings if self._by_phone.lists_spellings else ()
+        request = self._by_phone.filled(values, spellings)
         return await self._found(request, lambda customer, _: self._has(customer, phone))
 
     async def find_by_reference(self, reference: Reference) -> Sequence[Customer]:

@@ -28,6 +28,9 @@ def at(node: object, path: str) -> list[object]:
 
 def value_at(node: object, path: str) -> object:
     """The one value that `path` leads to, the list of several, or None."""
+    steps = _steps(path)
+    if len(steps) == 1 and isinstance(node, dict):
+        return node.get(steps[0])  # a plain field, as most are
     found = at(node, path)
     return found[0] if len(found) == 1 else found or None
 

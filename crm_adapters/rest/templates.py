@@ -38,6 +38,7 @@ class Template:
     path: str
     params: Mapping[str, str]
     body: Any
+    lists_spellings: bool = False
 
     @classmethod
     def parse(cls, url: str, body: Mapping[str, Any] | None, known: frozenset[str]) -> Template:
@@ -54,7 +55,7 @@ class Template:
         if used - known or in_body - known - {SPELLINGS} or not used | in_body:
             listed = ", ".join(f"{{{name}}}" for name in sorted(known))
             raise ValueError(f"a request needs a placeholder, and knows {listed}")
-        return cls(path, params, body)
+        return cls(path, params, body, SPELLINGS in in_body)
 
     def filled(self, values: Mapping[str, str], spellings: tuple[str, ...] = ()) -> Filled:
         """BadInputError for a value that could change more than itself; nothing is sent then."""

@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from broker.channels.email import EmailChannel, SmtpOptions
 from broker.channels.templates import Templates
+from broker.channels.webhook import WebhookChannel, WebhookOptions
 from broker.domain.errors import AnswerLostError, PermanentError, TemporaryError
+from broker.http_client import open_session
 from broker.ports import Clock
-from broker.testing.channel_kit import ChannelKit
+from broker.sandbox.credentials import WEBHOOK_SECRET
+from broker.sandbox.faults import FaultPlan, HttpFault
+from broker.sandbox.server import running_sandbox
+from broker.testing.channel_kit import ChannelKit, KeyedChannelKit
 from broker.testing.fake_channel import FakeChannel
+from broker.testing.loopback import LOOPBACK
 from broker.testing.smtp_server import Silence, SmtpServer
 
 if TYPE_CHECKING:
@@ -62,6 +68,41 @@ class TestEmail(ChannelKit):
         self.server.faults.clear()
 
 
+class TestWebhook(KeyedChannelKit):
+    @pytest.fixture
+    async def channel(self) -> AsyncIterator[Channel]:
+        self._running = AsyncExitStack()
+        self.sandbox = await self._running.enter_async_context(running_sandbox())
+        url = f"{self.sandbox.base_url}/webhook/messages"
+        options = WebhookOptions.model_validate({"url": url, "secret": WEBHOOK_SECRET})
+        async with self._running, open_session(LOOPBACK) as http:
+            yield WebhookChannel(options, http)
+
+    async def taken(self) -> Sequence[str]:
+        return [message.to for message in self.sandbox.state.outbox]
+
+    async def refuse_for_now(self) -> None:
+        self._fault(status=503)
+
+    async def refuse_for_good(self) -> None:
+        self._fault(status=422)
+
+    async def lose_answers(self) -> None:
+        self._fault(answer="cut")
+
+    async def hang(self) -> None:
+        self._fault(delay_ms=60_000)
+
+    async def vanish(self) -> None:
+        await self._running.aclose()
+
+    async def recover(self) -> None:
+        self._fault()
+
+    def _fault(self, **fault: Any) -> None:
+        self.sandbox.state.faults.set(FaultPlan(webhook=HttpFault(**fault)))
+
+
 class RealClock(Clock):
     def time(self) -> float:
         return time.time()
@@ -99,3 +140,10 @@ class TestFake(ChannelKit):
 
     async def recover(self) -> None:
         self.fake.delay_s = 0.0
+
+
+class TestKeyedFake(KeyedChannelKit, TestFake):
+    @pytest.fixture
+    def channel(self) -> Channel:
+        self.fake = FakeChannel(RealClock(), keyed=True)
+        return self.fake

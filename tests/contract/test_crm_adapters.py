@@ -20,6 +20,7 @@ from broker.http_client import open_session
 from broker.ports import Clock
 from broker.testing.crm_kit import CrmAdapterKit, KeypadCrmAdapterKit
 from broker.testing.fake_crm import FakeCrm
+from broker.testing.loopback import LOOPBACK
 from broker.testing.people import PEOPLE, Person
 from crm_adapters.csv_file import CsvAdapter, CsvOptions
 from crm_adapters.rest import RestAdapter, RestOptions
@@ -50,7 +51,7 @@ def row(person: Person) -> tuple[str | None, ...]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with open_session() as session:
+    async with open_session(LOOPBACK) as session:
         yield session
 
 

@@ -16,6 +16,7 @@ from broker.platforms.answer import AnswerPlatform
 from broker.platforms.babelforce import BabelforceOptions, BabelforcePlatform
 from broker.ports import Clock, Options
 from broker.testing.fake_platform import FakePlatform
+from broker.testing.loopback import LOOPBACK
 from broker.testing.platform_kit import CallPlatformKit, WritingPlatformKit
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ FOREVER_S = 3600.0
 class TestAnswer(CallPlatformKit):
     @pytest.fixture
     async def platform(self) -> AsyncIterator[CallPlatform]:
-        async with open_session() as http:
+        async with open_session(LOOPBACK) as http:
             yield AnswerPlatform(Options(), http)
 
 
@@ -137,7 +138,7 @@ class TestBabelforce(WritingPlatformKit):
             server = await stack.enter_async_context(
                 TestServer(self.remote.application(), shutdown_timeout=0.0)
             )
-            http = await stack.enter_async_context(open_session())
+            http = await stack.enter_async_context(open_session(LOOPBACK))
             auth = {"username": "agent@example.com", "password": "secret\n"}
             options = BabelforceOptions.model_validate(
                 {"base_url": str(server.make_url("/")), "auth": auth}

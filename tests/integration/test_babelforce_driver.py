@@ -21,6 +21,7 @@ from broker.sdk import (
     SessionNotFoundError,
     TemporaryError,
 )
+from broker.testing.loopback import LOOPBACK
 from broker.testing.scripted_server import (
     ScriptedServer,
     cut,
@@ -73,7 +74,7 @@ HTML = raw(b"<html>Welcome</html>", headers={"Content-Type": "text/html"})
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with open_session() as session:
+    async with open_session(LOOPBACK) as session:
         yield session
 
 

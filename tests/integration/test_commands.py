@@ -295,6 +295,14 @@ def test_lookup_refuses_what_no_crm_would_be_asked(
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["list"], ["retry"], ["list", "c1|message:tracking"]])
+def test_dead_letters_need_a_shared_store_and_a_clear_command(
+    started: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert main(["dead-letters", "--config", str(started / "broker.toml"), *words]) == 2
+    assert "shared store" in capsys.readouterr().err
+
+
 def test_every_fault_of_the_configuration_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

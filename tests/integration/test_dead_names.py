@@ -14,6 +14,7 @@ from broker.http_client import JsonClient, open_session
 from broker.metrics import Metrics
 from broker.sdk import CrmAdapter, Customer
 from broker.stores.clock import StoreClock
+from broker.testing.loopback import LOOPBACK
 from broker.testing.scripted_server import ScriptedServer, reply
 from broker.usecases.lookup import Crm, Lookup
 
@@ -52,7 +53,7 @@ def silent_nameserver() -> Iterator[str]:
 async def test_crm_with_a_hanging_name_delays_no_other(silent_nameserver: str) -> None:
     async with (
         ScriptedServer(otherwise=reply({})) as healthy,
-        open_session([silent_nameserver]) as http,
+        open_session(LOOPBACK, nameservers=[silent_nameserver]) as http,
     ):
         dead = [
             Crm(f"dead{i}", OneRequest(JsonClient(http, f"http://crm{i}.example.com", name="dead")))

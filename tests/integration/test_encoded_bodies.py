@@ -7,8 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import pytest
-from aiohttp import ClientSession
-from aiohttp.test_utils import TestServer
+from aiohttp import ClientSession, web
 
 from broker.app import running_broker
 from broker.settings import from_mapping
@@ -29,11 +28,14 @@ async def calls_url(tmp_path: Path) -> AsyncIterator[str]:
         "platform": {"driver": "answer"},
         "crm": {"shop": {"adapter": "csv", "options": options}},
     }
-    async with (
-        running_broker(from_mapping(tables, {})) as broker,
-        TestServer(broker.service) as server,
-    ):
-        yield str(server.make_url("/v1/calls"))
+    async with running_broker(from_mapping(tables, {})) as broker:
+        runner = broker.runner(shutdown_timeout=0.2)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1/calls"
+        finally:
+            await runner.cleanup()
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "unheard-of"])

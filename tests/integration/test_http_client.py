@@ -21,6 +21,7 @@ from broker.http_client import (
     ReplyLostError,
     open_session,
 )
+from broker.testing.loopback import LOOPBACK
 from broker.testing.scripted_server import (
     ScriptedServer,
     cut,
@@ -47,7 +48,7 @@ GRACE_S = 1.0
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with open_session() as session:
+    async with open_session(LOOPBACK) as session:
         yield session
 
 

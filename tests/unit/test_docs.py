@@ -87,8 +87,8 @@ def test_every_kind_of_key_is_in_the_store_page() -> None:
     kinds: set[str] = set()
     for path in (ROOT / "broker" / "stores").glob("*.py"):
         source = path.read_text()
-        kinds |= set(re.findall(r'\.key\("(\w+)"[,)]', source)) - {"due"}
-    kinds |= {"due:calls", "due:messages"}
+        kinds |= set(re.findall(r'\.key\("(\w+)"[,)]', source)) - {"due", "dead"}
+    kinds |= {f"{kind}:{name}" for kind in ("due", "dead") for name in ("calls", "messages")}
     documented = {cell.split(":<")[0] for cell in _first_cells("store.md")}
     assert kinds <= documented
     assert {"call", "alias", "trace", "active", "limit", "link", "used"} <= kinds

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 
 from broker.channels.smtp import SmtpOptions
+from broker.channels.webhook import WebhookOptions
 from broker.domain.variables import OPTIONAL_PROFILE, OPTIONAL_STEP, PROFILE, STEP
 from broker.platforms.babelforce.options import BabelforceOptions
 from broker.settings.later import LATER
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
 ROW = re.compile(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \| .+ \|$", re.MULTILINE)
 LATER_ROW = re.compile(r"^\| `([^`]+)` \| ([^|]+) \|$", re.MULTILINE)
-PLUG_INS: dict[str, type[BaseModel]] = {"platform.options": BabelforceOptions, "smtp": SmtpOptions}
+PLUG_INS: dict[str, type[BaseModel]] = {
+    "platform.options": BabelforceOptions,
+    "smtp": SmtpOptions,
+    "channels.<name>.options": WebhookOptions,
+}
 """Whose keys stand in this page; those of CRM adapters have pages of their own."""
 
 

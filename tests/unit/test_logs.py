@@ -240,3 +240,17 @@ def test_every_event_of_the_broker_is_a_fixed_text() -> None:
         and not (call.args and isinstance(call.args[0], ast.Constant))
     ]
     assert loose == []
+
+
+def test_a_library_that_repeats_itself_gets_ten_lines_a_second() -> None:
+    now = 0.0
+    stream = Stream()
+    logs.configure(stream, clock=lambda: now)
+    server = logging.getLogger("aiohttp.server")
+    for number in range(1000):
+        server.error("Error handling request from %s", number)
+    server.error("something else")
+    assert len(stream.lines) == 11
+    now = 1.0
+    server.error("Error handling request from %s", 1001)
+    assert stream.lines[-1]["left_out"] == 990

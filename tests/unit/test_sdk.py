@@ -11,7 +11,7 @@ PROMISED = {
     *("AnswerLostError", "BadInputError", "CallEndedError", "ConfigError", "PermanentError"),
     *("SessionNotFoundError", "TemporaryError"),
     *("Authorizer", "FixedHeaders", "JsonClient", "OAuthToken", "Reply", "ReplyLostError"),
-    "once_more",
+    *("NotAskedError", "UnusableAnswerError", "once_more"),
 }
 
 

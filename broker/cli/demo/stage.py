@@ -59,7 +59,7 @@ async def _served_broker(sandbox: Sandbox, port: int) -> AsyncIterator[str]:
     port = listening.getsockname()[1]
     tables = broker_tables(f"{sandbox.host}:{sandbox.port}", sandbox.smtp_port, port)
     async with running_broker(from_mapping(tables, {})) as broker:
-        runner = web.AppRunner(broker.service, access_log=None, shutdown_timeout=_STOP_S)
+        runner = broker.runner(shutdown_timeout=_STOP_S)
         await runner.setup()
         try:
             await web.SockSite(runner, listening).start()

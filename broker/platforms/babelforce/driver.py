@@ -126,7 +126,7 @@ class BabelforcePlatform(CallPlatform):
         async def attempt(left: float) -> Reply:
             return await self._client.request(method, path, json=body, accept=_GONE, within=left)
 
-        return await once_more(attempt, within)
+        return await once_more(attempt, within, may_repeat=self._client.may_repeat)
 
 
 def _check_session(reply: Reply, session: Session) -> dict[str, Any]:

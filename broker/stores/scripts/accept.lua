@@ -1,10 +1,12 @@
 -- Keep a new call with its first work, leased to the caller; or return the call that is known.
 -- KEYS  1 call hash
 -- ARGV  1 JSON: prefix, id, now (ms; absent = server time), nonce (of this accept), ttl, lease (ms),
---         idle, received (ms since the epoch), works (names), aliases (other ids), notes (lines)
+--         idle, received (ms since the epoch), works (names), aliases (other ids), notes (lines),
+--         people (hashes of whose data it holds)
 --       2 document
 -- RETURN {1, now ms}                           kept (also if this very accept is repeated)
 --        {0, now ms, owner id, revision, doc}  known already
+--        {-1, now ms}                          erased: nothing is kept of this call any more
 local p, id = cjson.decode(ARGV[1]), nil
 id = p.id
 local now = p.now
@@ -35,8 +37,17 @@ if owner then
   end
 end
 
+local erased = redis.call('EXISTS', p.prefix .. 'erased:' .. (owner or id))
+for _, alias in ipairs(p.aliases) do
+  erased = erased + redis.call('EXISTS', p.prefix .. 'erased:' .. alias)
+end
+if erased > 0 or redis.call('EXISTS', p.prefix .. 'erased:' .. id) == 1 then
+  return {-1, now}
+end
+
 local calls, trace = p.prefix .. 'due:calls', p.prefix .. 'trace:' .. id
-redis.call('HSET', KEYS[1], 'nonce', p.nonce, 'rev', 1, 'doc', ARGV[2])
+redis.call('HSET', KEYS[1], 'nonce', p.nonce, 'rev', 1, 'doc', ARGV[2],
+  'people', table.concat(p.people, ' '))
 for _, work in ipairs(p.works) do
   redis.call('HSET', KEYS[1], 'ep:' .. work, 1)
   redis.call('ZADD', calls, now + p.lease, id .. '|' .. work)
@@ -46,6 +57,13 @@ redis.call('ZADD', calls, p.idle, id .. '|idle')
 redis.call('ZADD', p.prefix .. 'active', p.received, id)
 for _, alias in ipairs(p.aliases) do
   redis.call('SET', p.prefix .. 'alias:' .. alias, id, 'PX', p.ttl, 'NX')
+end
+for _, person in ipairs(p.people) do
+  local index = p.prefix .. 'person:' .. person
+  redis.call('ZREMRANGEBYSCORE', index, '-inf', now)
+  redis.call('ZADD', index, math.max(now, p.idle) + p.ttl, 'call:' .. id)
+  local last = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')
+  redis.call('PEXPIRE', index, tonumber(last[2]) - now)
 end
 for _, note in ipairs(p.notes) do
   redis.call('RPUSH', trace, note)

@@ -1,17 +1,21 @@
 -- Save a changed record if nobody changed it since and the work is still ours; move its work.
 -- KEYS  1 call hash
 -- ARGV  1 JSON: prefix, id, now (ms; absent = server time), revision (expected), work and epoch
---         (what is held; absent = nothing), ttl, lease (ms), notes (lines), and
+--         (what is held; absent = nothing), nonce (of the accept), ttl, lease (ms), notes (lines), and
 --         lease  [[set, work], ...]      work begins, leased to the caller
 --         due    [[set, work, ms], ...]  work is due at that time
 --         drop   [[set, work], ...]      work is done
 --         alias  [id, ...]               more ids of this call
 --         over   true                    the call is no longer active
+--         dead, revived  [[set, work], ...]  became a dead letter, is none any more
+--         people [hash, ...]             whose data it holds; absent = as before
+--         idle   ms                      with people: when the call ends by itself
 --       2 document
 -- RETURN {1, now ms, revision, epochs of leased works ...}  saved (also if repeated)
 --        {0, now ms, revision, doc}                         changed by somebody since
 --        {-1, now ms}                                       unknown call
 --        {-2, now ms}                                       fenced: the work was taken over
+--        {-3, now ms}                                       the store has lost what we held
 local p = cjson.decode(ARGV[1])
 local id = p.id
 local now = p.now
@@ -20,13 +24,17 @@ if not now then
   now = t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
-local known = redis.call('HMGET', KEYS[1], 'rev', 'doc')
-if not known[1] then
+local known = redis.call('HMGET', KEYS[1], 'rev', 'doc', 'nonce', 'ep:' .. (p.work or ''))
+local rev = tonumber(known[1] or 0)
+if p.work then
+  local epoch = tonumber(known[4] or 0)
+  if known[1] and known[3] ~= p.nonce or epoch > p.epoch then
+    return {-2, now}
+  elseif epoch < p.epoch or rev < p.revision then
+    return {-3, now}
+  end
+elseif rev == 0 then
   return {-1, now}
-end
-local rev = tonumber(known[1])
-if p.work and tonumber(redis.call('HGET', KEYS[1], 'ep:' .. p.work)) ~= p.epoch then
-  return {-2, now}
 end
 local repeated = rev == p.revision + 1 and known[2] == ARGV[2]
 if rev ~= p.revision and not repeated then
@@ -54,6 +62,7 @@ for _, item in ipairs(p.begin) do
 end
 for _, item in ipairs(p.due) do
   redis.call('ZADD', p.prefix .. 'due:' .. item[1], item[3], id .. '|' .. item[2])
+  redis.call('HSET', KEYS[1], 'tries:' .. item[2], -1) -- being claimed then is no crash
 end
 for _, item in ipairs(p.drop) do
   redis.call('ZREM', p.prefix .. 'due:' .. item[1], id .. '|' .. item[2])
@@ -61,7 +70,23 @@ end
 for _, alias in ipairs(p.alias) do
   redis.call('SET', p.prefix .. 'alias:' .. alias, id, 'PX', p.ttl)
 end
+if p.people then
+  redis.call('HSET', KEYS[1], 'people', table.concat(p.people, ' '))
+  for _, person in ipairs(p.people) do
+    local index = p.prefix .. 'person:' .. person
+    redis.call('ZREMRANGEBYSCORE', index, '-inf', now)
+    redis.call('ZADD', index, math.max(now, p.idle) + p.ttl, 'call:' .. id)
+    local last = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')
+    redis.call('PEXPIRE', index, tonumber(last[2]) - now)
+  end
+end
 if p.over then
   redis.call('ZREM', p.prefix .. 'active', id)
+end
+for _, item in ipairs(p.dead) do
+  redis.call('ZADD', p.prefix .. 'dead:' .. item[1], now, id .. '|' .. item[2])
+end
+for _, item in ipairs(p.revived) do
+  redis.call('ZREM', p.prefix .. 'dead:' .. item[1], id .. '|' .. item[2])
 end
 return answer

@@ -2,7 +2,7 @@
 -- KEYS  1 calls set, 2 messages set
 -- ARGV  1 JSON: prefix, now (ms; absent = server time), by (ms from now), leases: [[set (1 or 2),
 --         call id, work, epoch], ...]
--- RETURN {now ms, 1 or 0 per lease}            0 = taken over or done
+-- RETURN {now ms, 1, 0 or -3 per lease}        0 = taken over or done, -3 = the store has lost it
 local p = cjson.decode(ARGV[1])
 local now = p.now
 if not now then
@@ -12,13 +12,18 @@ end
 local answer = {now}
 for _, lease in ipairs(p.leases) do
   local set, id, work = KEYS[lease[1]], lease[2], lease[3]
-  local member = id .. '|' .. work
-  local epoch = tonumber(redis.call('HGET', p.prefix .. 'call:' .. id, 'ep:' .. work))
+  local key, member = p.prefix .. 'call:' .. id, id .. '|' .. work
+  local epoch = tonumber(redis.call('HGET', key, 'ep:' .. work) or 0)
   local ends = tonumber(redis.call('ZSCORE', set, member))
-  -- What is due later than a lease may last was rescheduled: it is nobody's any more.
-  if epoch == lease[4] and ends and (p.by == 0 or ends <= now + p.by) then
+  -- What is due later than a lease may last was put off: it is nobody's, and keeps its time.
+  if epoch == lease[4] and ends and ends <= now + p.lease then
     redis.call('ZADD', set, now + p.by, member)
+    if p.by == 0 then
+      redis.call('HINCRBY', key, 'tries:' .. work, -1) -- giving back is no crash
+    end
     answer[#answer + 1] = 1
+  elseif epoch < lease[4] then
+    answer[#answer + 1] = -3
   else
     answer[#answer + 1] = 0
   end

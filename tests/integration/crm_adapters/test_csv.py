@@ -15,6 +15,7 @@ from broker.domain.call import Phone, Reference
 from broker.domain.customer import Customer
 from broker.domain.errors import ConfigError
 from broker.http_client import open_session
+from broker.testing.loopback import LOOPBACK
 from crm_adapters.csv_file import FAULTS_TOLD, CsvAdapter, CsvOptions
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ SOON_S = 2.0
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with open_session() as session:
+    async with open_session(LOOPBACK) as session:
         yield session
 
 

@@ -18,6 +18,7 @@ from broker.domain.customer import Customer
 from broker.domain.errors import ConfigError, PermanentError, TemporaryError
 from broker.http_client import open_session
 from broker.ports import set_deadline
+from broker.testing.loopback import LOOPBACK
 from crm_adapters.sql import SqlAdapter, SqlOptions
 from crm_adapters.sql.statements import phone_values
 
@@ -46,7 +47,7 @@ async def server(postgres_dsn: str) -> AsyncIterator[Server]:
 @pytest.fixture
 async def make(postgres_dsn: str) -> AsyncIterator[Callable[..., SqlAdapter]]:
     async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(open_session())
+        http = await stack.enter_async_context(open_session(LOOPBACK))
 
         def make(**options: Any) -> SqlAdapter:
             values = {"dsn": postgres_dsn, "region": "DE", **options}

@@ -15,6 +15,7 @@ from broker.domain.customer import Customer, matches
 from broker.domain.errors import ConfigError, PermanentError, TemporaryError
 from broker.http_client import open_session
 from broker.ports import set_deadline
+from broker.testing.loopback import LOOPBACK
 from broker.testing.scripted_server import ScriptedServer, cut, drip, endless, raw, reply, reset
 from crm_adapters.rest import RestAdapter, RestOptions
 
@@ -32,7 +33,7 @@ PATHS = {"phone_path": "/crm/customers?phone={e164}", "reference_path": "/c/{ref
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with open_session() as session:
+    async with open_session(LOOPBACK) as session:
         yield session
 
 

@@ -16,6 +16,7 @@ from broker.domain.call import Phone, Reference
 from broker.domain.errors import ConfigError, PermanentError, TemporaryError
 from broker.http_client import open_session
 from broker.ports import set_deadline
+from broker.testing.loopback import LOOPBACK
 from crm_adapters.sql import SqlAdapter, SqlOptions
 from crm_adapters.sql.sqlite import Sqlite
 from crm_adapters.sql.statements import phone_values
@@ -55,7 +56,7 @@ def db(path: Path) -> Iterator[sqlite3.Connection]:
 async def make(path: Path, db: sqlite3.Connection) -> AsyncIterator[Callable[..., SqlAdapter]]:
     assert db is not None
     made: list[SqlAdapter] = []
-    async with open_session() as http:
+    async with open_session(LOOPBACK) as http:
 
         def make(**options: Any) -> SqlAdapter:
             values = {"dsn": f"sqlite:///{path}", "region": "DE", **options}

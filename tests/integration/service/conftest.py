@@ -15,6 +15,7 @@ from broker.app import Broker, running_broker
 from broker.sandbox.configuration import broker_tables
 from broker.sandbox.server import Sandbox, running_sandbox
 from broker.settings import from_mapping
+from broker.web.inbound import BACKLOG
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -76,10 +77,10 @@ async def served(sandbox: Sandbox, **changes: dict[str, Any]) -> AsyncIterator[S
     """A broker with these changes to its configuration, until the block is left."""
     settings = from_mapping(tables(sandbox, **changes), {})
     async with running_broker(settings) as broker, aiohttp.ClientSession() as http:
-        runner = web.AppRunner(broker.service, access_log=None, shutdown_timeout=0.2)
+        runner = broker.runner(shutdown_timeout=0.2)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await web.TCPSite(runner, "127.0.0.1", 0, backlog=BACKLOG).start()
             url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             yield Service(url, broker, sandbox, http)
         finally:

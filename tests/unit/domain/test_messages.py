@@ -56,6 +56,10 @@ def test_the_channels_own_wish_is_followed() -> None:
     assert Backoff().next_due(MESSAGE, 1000.0, 60.0) == 1060.0
 
 
+def test_a_channel_that_always_wishes_to_be_asked_soon_is_asked_less_and_less() -> None:
+    assert Backoff().next_due(replace(MESSAGE, attempts=6), 1000.0, 2.0) == 1064.0
+
+
 @pytest.mark.parametrize("wish", [0.0, -5.0])
 def test_a_channel_cannot_wish_to_be_asked_without_pause(wish: float) -> None:
     assert Backoff(first_s=2).next_due(MESSAGE, 1000.0, wish) == 1002.0

@@ -10,7 +10,7 @@ import pytest
 from broker.domain import progress
 from broker.domain.customer import Customer, Folding, LookupResult, LookupState
 from broker.domain.messages import MessageState, Sender, Tracking, When
-from broker.domain.progress import Finding, lost, not_sent, sending, sent
+from broker.domain.progress import Finding, bury, lost, not_sent, sending, sent
 from broker.domain.record import NUMBER, Over, Phase, Session, Written
 from broker.domain.routing import Route, Routing
 
@@ -451,6 +451,16 @@ def test_a_sent_message_does_not_move_back(story: Story, change: object) -> None
 def test_a_message_that_does_not_exist_cannot_be_sent(story: Story) -> None:
     with pytest.raises(LookupError):
         sending(story.number().record, "tracking")
+
+
+def test_buried_message_has_failed_unless_it_was_begun(story: Story) -> None:
+    waiting = queued(story).record
+    story.message(sending)
+    failed, begun = (
+        bury(record, "message:tracking").messages[0] for record in (waiting, story.record)
+    )
+    assert (failed.state, failed.reason) == (MessageState.FAILED, "poison")
+    assert begun.state is MessageState.UNKNOWN
 
 
 # Phases

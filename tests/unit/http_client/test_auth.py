@@ -31,13 +31,19 @@ class Clock:
 class Endpoint(JsonClient):
     """A token endpoint: hands out t1, t2 ... or what `next` says; waits while it is closed."""
 
+    tokens = None
     expires_in: Any = DAY_S
     next: list[Reply | BrokerError] = field(default_factory=list)
     forms: list[dict[str, str]] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
+    budget: bool = True
+    """Whether one more request may be sent."""
 
     def __post_init__(self) -> None:
         self.open.set()
+
+    def may_repeat(self) -> bool:
+        return self.budget
 
     async def request(self, method: str, path: str, **rest: Any) -> Reply:
         assert (method, path) == ("POST", "/oauth/token")
@@ -270,3 +276,14 @@ def test_a_secret_that_cannot_stand_in_a_header_stops_the_start(secret: str) -> 
         FixedHeaders.bearer(secret, name="crm.shop")
     assert "crm.shop" in str(caught.value)
     assert "unter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("budget", "asked"), [(True, 2), (False, 1)])
+async def test_fetch_is_repeated_only_within_the_retry_budget_of_its_dependency(
+    endpoint: Endpoint, token: OAuthToken, *, budget: bool, asked: int
+) -> None:
+    endpoint.budget = budget
+    endpoint.next = [TemporaryError("HTTP 503", retry_after=0.0)] * 2
+    with pytest.raises(TemporaryError):
+        await token.headers()
+    assert len(endpoint.forms) == asked

@@ -85,6 +85,7 @@ def test_checked_ids_become_the_path_they_spell() -> None:
         ("https://x.example", "", "https://x.example"),
         ("https://x.example/", "/a/", "https://x.example/a/"),
         ("https://x.example/crm/ ", "/a", "https://x.example/crm/a"),
+        ("https://x.example/a%20b", "/..c/d..", "https://x.example/a%20b/..c/d.."),
         ("http://127.0.0.1:8080", "/a+b@c:d", "http://127.0.0.1:8080/a+b@c:d"),
     ],
 )

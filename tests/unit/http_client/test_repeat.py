@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from broker.domain.errors import BrokerError, CallEndedError, PermanentError, TemporaryError
-from broker.http_client import ReplyLostError, once_more
+from broker.http_client import NotAskedError, ReplyLostError, once_more
 
 AT_ONCE = TemporaryError("HTTP 503", retry_after=0.0)
 
@@ -27,7 +27,7 @@ class Attempts:
 async def test_what_works_at_once_is_not_repeated() -> None:
     attempts = Attempts()
     assert await once_more(attempts, 1.0) == "done"
-    assert attempts.given == [0.6]
+    assert attempts.given == [pytest.approx(0.6, abs=0.01)]
 
 
 async def test_a_temporary_failure_is_repeated_with_all_the_time_that_is_left() -> None:
@@ -64,3 +64,30 @@ async def test_what_a_repeat_in_time_cannot_mend_is_not_repeated(error: BrokerEr
 async def test_a_lost_reply_is_repeated_unless_the_http_library_did_so() -> None:
     attempts = Attempts(ReplyLostError("reset", repeated=False))
     assert await once_more(attempts, 0.2) == "done"
+
+
+async def test_nothing_is_repeated_once_the_retry_budget_is_used_up() -> None:
+    attempts = Attempts(AT_ONCE)
+    with pytest.raises(TemporaryError):
+        await once_more(attempts, 1.0, may_repeat=lambda: False)
+    assert len(attempts.given) == 1
+
+
+async def test_what_was_not_sent_takes_nothing_from_the_retry_budget() -> None:
+    attempts = Attempts(NotAskedError("left alone", 0.0))
+    assert await once_more(attempts, 1.0, may_repeat=lambda: False) == "done"
+
+
+async def test_what_was_not_sent_however_often_still_has_its_repeat() -> None:
+    unsent = NotAskedError("left alone", 0.0)
+    attempts = Attempts(unsent, unsent, AT_ONCE, unsent, unsent)
+    assert await once_more(attempts, 0.5) == "done"
+    assert len(attempts.given) == 6
+
+
+async def test_what_is_never_sent_ends_with_its_time() -> None:
+    attempts = Attempts(*[NotAskedError("left alone", 0.01)] * 1000)
+    with pytest.raises(NotAskedError):
+        await once_more(attempts, 0.1)
+    assert len(attempts.given) < 11
+    assert min(attempts.given) > 0

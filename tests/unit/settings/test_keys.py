@@ -32,7 +32,7 @@ def test_everything_that_is_wrong_is_listed_at_once(faults_of: FaultsOf) -> None
         "BROKER_HOST: unknown variable; settings are called BROKER_<SECTION>__<KEY>",
         "strore: unknown key; did you mean store?",
         "server.port: must be a whole number",
-        "server.clients.ivr.key: is missing",
+        "server.clients.ivr: needs a key, an hmac_secret or both",
         "server.prot: unknown key; did you mean port?",
         "store.lease_ms: must be a whole number (set by BROKER_STORE__LEASE_MS)",
         "crm.shop.adapter: is missing",

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 KEY, OTHER_KEY = "k" * 16, "o" * 16
 CLIENT = {"clients": {"ivr": {"key": KEY}}}
 TRACK = "https://shop.example/{track_id}"
+HOOK = {
+    "hook": {
+        "driver": "webhook",
+        "url": "https://hooks.example",
+        "secret": f"whsec_{'a' * 32}",
+        "lost_answer": "hold",
+    }
+}
+NO_PIGEON = "tracking.channel: there is no such channel (known: email, hook)"
 HERE = "tests.unit.settings.conftest"
 
 
@@ -34,6 +43,14 @@ HERE = "tests.unit.settings.conftest"
         ),
         ({"server": {"host": "192.0.2.1"} | CLIENT}, "store.url: memory:// loses every call"),
         ({"reference": {"alphabet": "keypad"}}, "crm.shop.adapter: cannot find"),
+        ({"tracking": {"channel": "pigeon"}, "channels": HOOK}, NO_PIGEON),
+        ({"channels": {"email": HOOK["hook"]}}, "channels.email: is no place for the channel"),
+        ({"channels": {"mail": {"driver": "email"}}}, "channels.mail: is no place for the"),
+        ({"channels": {"hook": {}}}, "channels.hook.driver: is missing"),
+        ({"channels": {"hook": {"driver": "hook"}}}, "channels.hook.driver: no plug-in of"),
+        ({"channels": {"hook": HOOK["hook"] | {"uri": 1}}}, "channels.hook.uri: unknown key"),
+        ({"channels": {"hook": HOOK["hook"] | {"secret": "k"}}}, "channels.hook.secret: must be"),
+        ({"channels": {"hook": HOOK["hook"] | {"lost_answer": "x"}}}, "channels.hook.lost_answer"),
     ],
 )
 def test_what_does_not_go_together_stops_the_start(
@@ -47,6 +64,10 @@ def test_what_does_not_go_together_stops_the_start(
     "sections",
     [
         {"tracking": {"url_template": TRACK, "link": "direct", "email": {"sent_by": "platform"}}},
+        {
+            "tracking": {"url_template": TRACK, "link": "direct", "channel": "hook"},
+            "channels": HOOK,
+        },
         {"server": {"host": "192.0.2.1"} | CLIENT, "store": {"allow_memory": True}},
         {"server": {"host": "192.0.2.1"} | CLIENT, "store": {"url": "redis://store"}},
         {"server": {"host": "::1"} | CLIENT},

@@ -41,7 +41,7 @@ from broker.usecases.watch import Watch
 from broker.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     import redis.asyncio as aioredis
 
@@ -59,6 +59,8 @@ class ShakyStore(Store):
     away = False
     deaf = False
     """Everything asked of it happens, but its answer is lost."""
+    unreadable = False
+    """No call can be looked at."""
     commits = 0
     deaf_to_commit: int | None = None
     """The commit, counted from 1, of which the answer is lost."""
@@ -78,6 +80,12 @@ class ShakyStore(Store):
         if self.deaf or self.commits == self.deaf_to_commit:
             self.deaf_to_commit = None
             raise StoreUnavailableError("store: deaf", 1.0)
+        return answer
+
+    async def call(self, command: Awaitable[Any], *, within: float | None = None) -> Any:
+        answer = await super().call(command, within=within)
+        if self.unreadable:
+            raise StoreUnavailableError("store: unreadable", 1.0)
         return answer
 
 
@@ -104,6 +112,8 @@ class World:
     )
     policy: Policy = field(default_factory=Policy)
     limits: ReferenceLimits = field(default_factory=ReferenceLimits)
+    resend: frozenset[str] = frozenset()
+    backoff: Backoff = field(default_factory=lambda: Backoff(first_s=0.05, give_up_s=0.3))
 
     def __post_init__(self) -> None:
         self.platform = FakePlatform(self.clock)
@@ -136,9 +146,17 @@ class World:
         links = TrackingLinks(
             FakeLinks(self.clock), self.clock, "https://shop.example.com/{track_id}", None, "direct"
         )
-        backoff = Backoff(first_s=0.05, give_up_s=0.3)
-        deliver = Deliver(book, self.clock, {"email": self.channel}, links, backoff)
-        worker.run_with({"step": step.run, "message": deliver.run, "idle": finish.run})
+        channels = {"email": self.channel}
+        deliver = Deliver(book, self.clock, channels, links, self.backoff, resend=self.resend)
+        worker.run_with(
+            {
+                "step": step.run,
+                "repair": step.repair,
+                "message": deliver.run,
+                "idle": finish.run,
+                "poison": finish.bury,
+            }
+        )
         identify = Identify(
             book,
             self.clock,

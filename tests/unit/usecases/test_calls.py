@@ -148,6 +148,19 @@ async def test_a_reference_keeps_a_call_from_being_over(world: World) -> None:
     assert alive.over is None
 
 
+async def test_a_child_leg_keeps_a_call_from_being_over(world: World) -> None:
+    world.policy = replace(world.policy, idle_s=1.0)
+    replica = world.replica()
+    replica.worker.open()
+    record = await world.starts(replica)
+    await asyncio.sleep(0.8)
+    await replica.identify.on_call_start(CallStarted("leg", parent_id=record.id))
+    await asyncio.sleep(0.8)
+    alive = await replica.watch.find(record.id)
+    assert alive is not None
+    assert alive.over is None
+
+
 async def test_a_call_start_after_a_reference_found_somebody_does_not_contradict_him(
     world: World, premium: Customer, standard: Customer
 ) -> None:
@@ -351,6 +364,25 @@ async def test_a_call_that_the_store_did_not_keep_is_refused_without_effect(worl
     assert world.crm.asked == []
 
 
+async def test_whoever_waits_is_not_told_that_his_call_was_refused(
+    world: World, premium: Customer
+) -> None:
+    world.crm.add(premium, CALLER)
+    world.platform.hold()
+    replica, elsewhere = world.replica(), world.replica()
+    record = await world.starts(replica)
+    world.store.unreadable = True
+    began = world.clock.monotonic()
+    waiting = asyncio.create_task(elsewhere.watch.until(record, finished, 1.0))
+    await asyncio.sleep(0.5)
+    world.store.unreadable = False
+    world.platform.release()
+    assert finished(await waiting)
+    world.store.unreadable = True
+    assert await elsewhere.watch.until(record, finished, 1.0) == record
+    assert world.clock.monotonic() - began < 2.5
+
+
 async def test_a_lost_answer_of_the_store_leaves_the_whole_call_and_a_repeat_is_safe(
     world: World, premium: Customer
 ) -> None:
@@ -369,7 +401,7 @@ async def test_a_lost_answer_of_the_store_leaves_the_whole_call_and_a_repeat_is_
     assert world.crm.asked == [CALLER]
 
 
-async def test_a_write_whose_record_was_not_kept_is_repeated(
+async def test_a_write_is_not_repeated_because_the_store_was_away_after_it(
     world: World, standard: Customer
 ) -> None:
     world.tracking()
@@ -386,8 +418,7 @@ async def test_a_write_whose_record_was_not_kept_is_repeated(
     assert world.channel.attempts == []
     world.store.away = False
     await world.until(record, _is_sent)
-    assert len(world.platform.writes) == 2
-    assert world.platform.writes[0] == world.platform.writes[1]
+    assert len(world.platform.writes) == 1
     assert len(world.channel.attempts) == 1
 
 

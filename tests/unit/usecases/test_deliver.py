@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from broker.domain.errors import AnswerLostError, PermanentError, TemporaryError
-from broker.domain.messages import TRACKING, Message, MessageState, Tracking
+from broker.domain.messages import TRACKING, Backoff, Message, MessageState, Tracking
 from broker.domain.record import Outcome, Record
+from broker.usecases.deliver import SENDS_AT_ONCE
 from broker.usecases.identify import CallStarted
 
 if TYPE_CHECKING:
@@ -72,6 +73,26 @@ async def test_message_that_is_never_taken_has_failed_in_the_end(
     assert 1 < _message(failed).attempts < 10
 
 
+async def test_channel_that_hangs_holds_up_neither_calls_nor_more_than_its_share(
+    world: World, standard: Customer
+) -> None:
+    world.tracking()
+    world.crm.add(standard, CALLER)
+    world.channel.hold()
+    replica = world.replica()
+    replica.worker.open()
+    records = [await world.starts(replica) for _ in range(SENDS_AT_ONCE + 3)]
+    for record in records:
+        await world.until(record, lambda current: current.messages)
+    await asyncio.sleep(1.0)
+    assert len(world.channel.attempts) == SENDS_AT_ONCE
+    assert replica.worker.in_flight == 0
+    world.channel.release()
+    for record in records:
+        await world.until(record, _in(MessageState.SENT))
+    assert len(world.channel.taken) == len(records)
+
+
 async def test_refused_message_has_failed_at_once(world: World, standard: Customer) -> None:
     world.tracking()
     world.crm.add(standard, CALLER)
@@ -120,6 +141,74 @@ async def test_replica_that_dies_while_it_sends_leaves_an_unknown_message(
     assert len(world.channel.attempts) == 1
 
 
+async def test_lost_answer_of_a_keyed_channel_is_cleared_up_by_sending_again(
+    world: World, standard: Customer
+) -> None:
+    world.tracking()
+    world.channel.keyed = True
+    world.crm.add(standard, CALLER)
+    world.channel.fail(AnswerLostError("reset"), AnswerLostError("reset"))
+    replica = world.replica()
+    replica.worker.open()
+    record = await world.starts(replica)
+    sent = await world.until(record, _in(MessageState.SENT))
+    assert (_message(sent).attempts, _message(sent).doubtful) == (3, False)
+    assert len({envelope.reference for envelope in world.channel.attempts}) == 1
+    assert len(world.channel.taken) == 1
+
+
+async def test_replica_that_dies_while_it_sends_leaves_one_message_of_a_keyed_channel(
+    world: World, standard: Customer
+) -> None:
+    world.tracking()
+    world.channel.keyed = True
+    world.backoff = Backoff(first_s=0.05)
+    world.crm.add(standard, CALLER)
+    world.channel.hold()
+    dying, heir = world.replica(), world.replica()
+    record = await world.starts(dying)
+    await world.until(record, _in(MessageState.SENDING))
+    running = [task for _, task in dying.worker._running()]
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    world.channel.release()
+    heir.worker.open()
+    sent = await world.until(record, _in(MessageState.SENT))
+    assert _message(sent).attempts == 2
+    assert len(world.channel.taken) == 1
+
+
+async def test_keyed_channel_that_never_answers_again_leaves_an_unknown_message(
+    world: World, standard: Customer
+) -> None:
+    """The first attempt may have arrived, so `failed` could be wrong."""
+    world.tracking()
+    world.channel.keyed = True
+    world.crm.add(standard, CALLER)
+    world.channel.fail(AnswerLostError("reset"), *[TemporaryError("503")] * 50)
+    replica = world.replica()
+    replica.worker.open()
+    record = await world.starts(replica)
+    unknown = await world.until(record, _in(MessageState.UNKNOWN))
+    assert _message(unknown).reason == "gave_up"
+    assert 1 < len(world.channel.attempts) < 10
+
+
+async def test_operator_can_have_a_lost_answer_sent_again_without_a_key(
+    world: World, standard: Customer
+) -> None:
+    world.tracking()
+    world.resend = frozenset({"email"})
+    world.crm.add(standard, CALLER)
+    world.channel.fail(AnswerLostError("no 250"))
+    replica = world.replica()
+    replica.worker.open()
+    record = await world.starts(replica)
+    await world.until(record, _in(MessageState.SENT))
+    assert len(world.channel.taken) == 2
+
+
 async def test_success_is_kept_even_if_the_store_comes_back_after_the_lease(
     world: World, standard: Customer
 ) -> None:
@@ -137,6 +226,27 @@ async def test_success_is_kept_even_if_the_store_comes_back_after_the_lease(
     heir.worker.open()
     await world.until(record, _in(MessageState.SENT))
     assert len(world.channel.taken) == 1
+
+
+async def test_replica_does_not_take_over_what_it_still_does_itself(
+    world: World, standard: Customer
+) -> None:
+    """As a store that is back, or a process that was stopped for longer than a lease, finds it."""
+    world.tracking()
+    world.crm.add(standard, CALLER)
+    world.channel.hold()
+    replica = world.replica()
+    replica.worker.open()
+    record = await world.starts(replica)
+    await world.until(record, _in(MessageState.SENDING))
+    await replica.finish.on_end(record.id)
+    world.store.away = True
+    await asyncio.sleep(1.0)
+    world.store.away = False
+    await asyncio.sleep(1.0)
+    world.channel.release()
+    ended = await world.until(record, lambda current: current.outcome)
+    assert ended.outcome is Outcome.MESSAGED
 
 
 async def test_message_for_a_channel_that_is_gone_from_the_settings_has_failed(

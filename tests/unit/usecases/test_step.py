@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from broker.domain.customer import LookupState
 from broker.domain.errors import CallEndedError, FencedError, PermanentError, TemporaryError
+from broker.domain.progress import ask_repair
 from broker.domain.record import NUMBER, Outcome, Record, Step, Written
 from broker.ports import CrmAdapter
 from broker.testing.fake_crm import FakeCrm
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from broker.domain.call import Phone, Reference
     from broker.domain.customer import Customer
+    from broker.ports import Lease
     from tests.unit.usecases.conftest import World
 
 CALLER = "+493023125001"
@@ -61,6 +65,22 @@ async def test_deadline_writes_timeout_and_a_late_hit_is_written_like_a_timely_o
     await world.until(record, lambda r: r.step(NUMBER).done)
     assert world.session(record)["ivr.lookup"] == "found"
     assert len(world.platform.writes) == 2
+
+
+async def test_hit_that_comes_while_timeout_is_being_written_is_written_next(
+    world: World, premium: Customer
+) -> None:
+    world.crm.add(premium, CALLER)
+    world.crm.hold()
+    world.platform.hold()
+    record = await world.starts(world.replica())
+    while not world.platform.writes:
+        await asyncio.sleep(0.001)
+    world.crm.release()
+    await asyncio.sleep(0.01)
+    world.platform.release()
+    await world.until(record, lambda r: r.step(NUMBER).done)
+    assert world.session(record)["ivr.lookup"] == "found"
 
 
 async def test_crm_that_never_answers_is_cancelled_when_nobody_listens_any_more(
@@ -336,6 +356,100 @@ async def test_timeout_said_without_the_ledger_is_taken_back_if_a_reference_knew
         "found",
     }
     assert world.session(record)["ivr.lookup"] == "found"
+
+
+async def test_write_that_lands_after_the_heirs_is_repaired(
+    world: World, premium: Customer
+) -> None:
+    """A replica loses its lease in the middle of a write, and that arrives last."""
+    world.crm.add(premium, CALLER)
+    world.deadlines = replace(world.deadlines, write_s=2.0)
+    slow, heir, platform = world.replica(), world.replica(), world.platform
+    platform.hold()
+    world.crm.hold()
+    record = await world.starts(slow)
+    while not platform.writes:
+        await asyncio.sleep(0.01)
+    assert platform.writes[0].variables["ivr.lookup"] == "timeout"
+    stuck, platform._gate = platform._gate, None
+    heir.worker.open()
+    world.crm.release()
+    await world.until(record, lambda r: r.step(NUMBER).done)
+    assert stuck is not None
+    stuck.set()
+    while world.session(record)["ivr.lookup"] == "found":
+        await asyncio.sleep(0)
+    assert world.session(record)["ivr.lookup"] == "timeout", "it came last"
+    await asyncio.sleep(0.1)
+    assert world.session(record)["ivr.lookup"] == "found"
+    events = [line["event"] for line in await heir.book.ledger.trace(record.id)]
+    assert events[-1] == "session_repaired"
+
+
+async def test_repair_that_fails_is_tried_again_by_whoever_comes(
+    world: World, premium: Customer
+) -> None:
+    world.crm.add(premium, CALLER)
+    replica = world.replica()
+    record = await world.starts(replica)
+    await world.until(record, lambda r: r.step(NUMBER).done)
+    world.platform.sessions[f"s{record.id}"]["ivr.lookup"] = "timeout"
+    world.platform.fail(TemporaryError("500"), TemporaryError("500"))
+    await replica.book.save(record.id, partial(ask_repair, name=NUMBER))
+    replica.worker.open()
+    await world.until(record, lambda r: not r.step(NUMBER).repair)
+    assert world.session(record)["ivr.lookup"] == "found"
+    assert len(world.platform.writes) == 4
+
+
+async def test_repair_shows_what_was_decided_while_it_wrote(
+    world: World, premium: Customer
+) -> None:
+    world.crm.add(premium, references=["2001001"])
+    replica, other = world.replica(), world.replica()
+    record = await world.starts(replica)
+    await world.until(record, lambda r: r.step(NUMBER).done)
+    world.platform.hold()
+    await replica.book.save(record.id, partial(ask_repair, name=NUMBER))
+    while len(world.platform.writes) < 2:
+        await asyncio.sleep(0)
+    stuck, world.platform._gate = world.platform._gate, None
+    _, name = await other.identify.on_reference(CallStarted(record.id), "2001001")
+    await world.until(record, lambda r: r.step(name).done)
+    assert stuck is not None
+    stuck.set()
+    await world.until(record, lambda r: not r.step(NUMBER).repair)
+    assert world.session(record)["ivr.lookup"] == "found"
+
+
+async def test_nothing_is_repaired_once_the_call_is_over(world: World) -> None:
+    replica = world.replica()
+    record = await world.starts(replica)
+    await world.until(record, lambda r: r.step(NUMBER).done)
+    await replica.finish.on_end(record.id)
+    await replica.book.save(record.id, partial(ask_repair, name=NUMBER))
+    await asyncio.sleep(0.1)
+    assert len(world.platform.writes) == 1
+
+
+async def test_step_that_nobody_finishes_is_given_up(world: World) -> None:
+    replica = world.replica()
+    begun: list[str] = []
+
+    async def breaks(lease: Lease) -> None:
+        begun.append(lease.work)
+        raise RuntimeError("broken")
+
+    replica.worker.run_with({**replica.worker._runners, "step": breaks})
+    record = await world.starts(replica)
+    replica.worker.open()
+    given_up = await world.until(record, lambda r: r.step(NUMBER).done, seconds=9)
+    assert given_up.step(NUMBER).reason == "poison"
+    assert begun == ["step:number"] * 6
+    over = await replica.finish.on_end(record.id)
+    assert over is not None
+    assert (over.outcome, over.reason) == (Outcome.FAILED, "poison")
+    assert (await replica.book.ledger.due())["calls"].dead == 1
 
 
 async def _dies(replica: object) -> None:

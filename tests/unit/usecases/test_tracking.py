@@ -58,11 +58,11 @@ def wrapped(clock: StoppedClock, kept: FakeLinks) -> TrackingLinks:
 
 
 async def test_a_direct_link_is_the_operators_own() -> None:
-    assert await direct().make("1A-2B") == "https://shop.example.com/track/1A-2B?from=mail"
+    assert await direct().make("1A-2B", "c1") == "https://shop.example.com/track/1A-2B?from=mail"
 
 
 async def test_a_wrapped_link_shows_nothing_of_the_order(wrapped: TrackingLinks) -> None:
-    link = await wrapped.make("1A-2B")
+    link = await wrapped.make("1A-2B", "c1")
     start, _, token = link.rpartition("/")
     assert start == "https://broker.example.com/t"
     assert len(token) == 43
@@ -70,7 +70,7 @@ async def test_a_wrapped_link_shows_nothing_of_the_order(wrapped: TrackingLinks)
 
 
 async def test_following_a_wrapped_link_leads_to_the_order(wrapped: TrackingLinks) -> None:
-    token = (await wrapped.make("1A-2B")).rpartition("/")[2]
+    token = (await wrapped.make("1A-2B", "c1")).rpartition("/")[2]
     for _ in range(3):
         assert await wrapped.follow(token) == "https://shop.example.com/track/1A-2B?from=mail"
 
@@ -78,7 +78,7 @@ async def test_following_a_wrapped_link_leads_to_the_order(wrapped: TrackingLink
 async def test_who_reads_the_store_cannot_follow_its_links(
     wrapped: TrackingLinks, kept: FakeLinks
 ) -> None:
-    token = (await wrapped.make("1A-2B")).rpartition("/")[2]
+    token = (await wrapped.make("1A-2B", "c1")).rpartition("/")[2]
     (stored,) = kept.kept
     assert token not in stored
     assert await wrapped.follow(stored) is None
@@ -86,7 +86,7 @@ async def test_who_reads_the_store_cannot_follow_its_links(
 
 
 async def test_a_link_expires(wrapped: TrackingLinks, clock: StoppedClock) -> None:
-    token = (await wrapped.make("1A-2B")).rpartition("/")[2]
+    token = (await wrapped.make("1A-2B", "c1")).rpartition("/")[2]
     clock.now += 7 * DAY_S - 1
     assert await wrapped.follow(token) is not None
     clock.now += 1
@@ -94,7 +94,7 @@ async def test_a_link_expires(wrapped: TrackingLinks, clock: StoppedClock) -> No
 
 
 async def test_every_link_of_an_order_is_another_and_all_work(wrapped: TrackingLinks) -> None:
-    tokens = {(await wrapped.make("1A-2B")).rpartition("/")[2] for _ in range(100)}
+    tokens = {(await wrapped.make("1A-2B", "c1")).rpartition("/")[2] for _ in range(100)}
     assert len(tokens) == 100
     assert {await wrapped.follow(token) for token in tokens} == {
         "https://shop.example.com/track/1A-2B?from=mail"
@@ -140,7 +140,7 @@ async def test_a_token_nobody_was_given_leads_nowhere(wrapped: TrackingLinks) ->
     ],
 )
 async def test_a_hostile_track_id_changes_only_its_own_segment(track_id: str) -> None:
-    link = await direct().make(track_id)
+    link = await direct().make(track_id, "c1")
     parts = urlsplit(link)
     assert link.isascii()
     assert link.isprintable()
@@ -154,7 +154,7 @@ async def test_a_hostile_track_id_changes_only_its_own_segment(track_id: str) ->
 @settings(max_examples=300)
 async def test_any_track_id_leads_to_the_shop_or_is_refused(track_id: str) -> None:
     try:
-        link = await direct().make(track_id)
+        link = await direct().make(track_id, "c1")
     except PermanentError as error:
         refused = not track_id or track_id in {".", ".."} or not _encodes(track_id)
         assert refused, error  # noqa: PT017 - which of the two is right depends on the text
@@ -170,7 +170,7 @@ def _encodes(text: str) -> bool:
 @pytest.mark.parametrize("track_id", ["", ".", "..", "\ud800"])
 async def test_a_track_id_that_would_lead_elsewhere_is_refused(track_id: str) -> None:
     with pytest.raises(PermanentError):
-        await direct().make(track_id)
+        await direct().make(track_id, "c1")
 
 
 @pytest.mark.parametrize(
@@ -178,13 +178,13 @@ async def test_a_track_id_that_would_lead_elsewhere_is_refused(track_id: str) ->
 )
 async def test_a_template_without_a_fixed_host_makes_no_link(template: str | None) -> None:
     with pytest.raises(PermanentError):
-        await direct(template).make("evil.example")
+        await direct(template).make("evil.example", "c1")
 
 
 async def test_a_wrapped_link_needs_our_own_address() -> None:
     links = TrackingLinks(FakeLinks(CLOCK), CLOCK, TEMPLATE, None)
     with pytest.raises(PermanentError, match="public_url"):
-        await links.make("1A-2B")
+        await links.make("1A-2B", "c1")
 
 
 # The message

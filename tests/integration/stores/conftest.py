@@ -1,0 +1,55 @@
+"""Stores on servers of the test's own."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from broker.domain.errors import StoreUnavailableError
+from broker.stores.address import is_sentinel
+from broker.stores.clock import StoreClock
+from broker.stores.connection import Store, open_store
+from broker.stores.ledger import RedisLedger
+from broker.testing.ledger_kit import call
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+LEASE_S = 1.5
+
+
+class Connect(Protocol):
+    def __call__(self, url: str, profile: Any = "fast") -> Store: ...
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """A store at this URL, with this profile; closed at the end."""
+    async with AsyncExitStack() as stack:
+
+        def connected(url: str, profile: Any = "fast") -> Store:
+            client, half_a_lease = open_store(url, command_timeout_s=LEASE_S / 2), LEASE_S / 2
+            store = Store(
+                client, "t", timeout_s=half_a_lease, profile=profile, fails_over=is_sentinel(url)
+            )
+            stack.push_async_callback(store.aclose)
+            return store
+
+        yield connected
+
+
+def ledger_on(store: Store) -> RedisLedger:
+    return RedisLedger(store, StoreClock(), lease_s=LEASE_S, retention_s=60)
+
+
+async def accept(ledger: RedisLedger) -> tuple[str, float]:
+    """What became of a new call (`accepted`, or why not), and after how many seconds."""
+    began = time.perf_counter()
+    try:
+        await ledger.accept(call(time.time()))
+    except StoreUnavailableError as error:
+        return str(error), time.perf_counter() - began
+    return "accepted", time.perf_counter() - began

@@ -1,0 +1,123 @@
+"""`durable`: nothing is accepted before a disk or a replica has it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.domain.errors import ConfigError, StoreUnavailableError
+from broker.testing.ledger_kit import call
+from tests.integration.stores.conftest import accept, ledger_on
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import RedisServer
+    from tests.integration.stores.conftest import Connect
+
+ALWAYS = ("--appendfsync", "always")
+REFUSED_WITHIN_S = 0.2
+
+
+@pytest.fixture
+async def pair(start_redis: Callable[..., RedisServer]) -> tuple[RedisServer, RedisServer]:
+    """A master and its replica, in touch."""
+    at_once = ("--repl-diskless-sync-delay", "0")
+    master = start_redis(*at_once)
+    replica = start_redis("--replicaof", "127.0.0.1", str(master.port), *at_once)
+    await asyncio.to_thread(replica.wait_for_master)
+    return master, replica
+
+
+async def test_disk_that_is_synced_always_is_enough(
+    start_redis: Callable[..., RedisServer], connect: Connect
+) -> None:
+    store = connect(start_redis(*ALWAYS).url, "durable")
+    assert await store.check() == []
+    assert (await accept(ledger_on(store)))[0] == "accepted"
+
+
+async def test_disk_that_is_no_longer_synced_always_is_noticed_by_the_next_accept(
+    start_redis: Callable[..., RedisServer], connect: Connect
+) -> None:
+    store = connect(start_redis(*ALWAYS).url, "durable")
+    ledger = ledger_on(store)
+    assert (await accept(ledger))[0] == "accepted"
+    await store.client.config_set("appendfsync", "everysec")
+    said, _ = await accept(ledger)
+    assert said == "store: the server no longer has appendonly yes and appendfsync always"
+
+
+async def test_neither_such_a_disk_nor_a_replica_stops_the_start(
+    private_redis: RedisServer, connect: Connect
+) -> None:
+    store = connect(private_redis.url, "durable")
+    with pytest.raises(ConfigError, match="appendfsync always, or a replica"):
+        await store.check()
+
+
+async def test_accept_waits_for_a_replica(
+    pair: tuple[RedisServer, RedisServer], connect: Connect
+) -> None:
+    master, replica = pair
+    store, ledger = connect(master.url, "durable"), None
+    await store.check()
+    ledger = ledger_on(store)
+    kept = call(time.time())
+    await ledger.accept(kept)
+    copy = connect(replica.url)
+    assert await copy.client.exists(copy.key("call", kept.id)) == 1
+
+
+async def test_without_its_replica_the_master_accepts_nothing_and_is_not_ready(
+    pair: tuple[RedisServer, RedisServer], connect: Connect
+) -> None:
+    master, replica = pair
+    ledger = ledger_on(connect(master.url, "durable"))
+    assert (await accept(ledger))[0] == "accepted"
+    replica.hang()
+    try:
+        said, seconds = await accept(ledger)
+        assert said != "accepted"
+        assert seconds < REFUSED_WITHIN_S
+        with pytest.raises(StoreUnavailableError, match="no replica"):
+            await ledger.ping()
+    finally:
+        replica.wake()
+    await asyncio.sleep(0.05)
+    assert (await accept(ledger))[0] == "accepted"
+
+
+async def test_repeat_of_a_call_that_no_replica_has_is_refused_as_well(
+    pair: tuple[RedisServer, RedisServer], connect: Connect
+) -> None:
+    master, replica = pair
+    first, second = (ledger_on(connect(master.url, "durable")) for _ in range(2))
+    await first.accept(call(time.time()))
+    await second.accept(call(time.time()))
+    unsafe = call(time.time())
+    replica.hang()
+    try:
+        for ledger in (first, second):
+            with pytest.raises(StoreUnavailableError):
+                await ledger.accept(unsafe)
+        with pytest.raises(StoreUnavailableError, match="no replica"):
+            await second.update(unsafe.id, lambda record: record)
+    finally:
+        replica.wake()
+
+
+async def test_what_promises_nothing_does_not_wait_for_the_replica(
+    pair: tuple[RedisServer, RedisServer], connect: Connect
+) -> None:
+    master, replica = pair
+    ledger = ledger_on(connect(master.url, "durable"))
+    saved = await ledger.accept(call(time.time()))
+    replica.hang()
+    try:
+        assert await ledger.renew(saved.leases) == []
+    finally:
+        replica.wake()

@@ -1,0 +1,194 @@
+"""A Redis that is dead, hung, full, slow, read-only or empty: refused in time, and back soon."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.domain.errors import ConfigError, StoreUnavailableError
+from broker.testing.ledger_kit import call
+from tests.integration.stores.conftest import accept, ledger_on
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.stores.ledger import RedisLedger
+    from tests.conftest import RedisServer
+    from tests.integration.stores.conftest import Connect
+
+REFUSED_WITHIN_S = 0.2
+BACK_WITHIN_S = 2.0
+
+
+async def seconds_until_accepted(ledger: RedisLedger) -> float:
+    """How long it took; the first one on a new connection may need more than its time."""
+    began = time.perf_counter()
+    while (await accept(ledger))[0] != "accepted":
+        assert time.perf_counter() - began < BACK_WITHIN_S
+        await asyncio.sleep(0.05)
+    return time.perf_counter() - began
+
+
+async def test_dead_redis_is_told_in_time_and_what_was_accepted_is_there_after_its_restart(
+    private_redis: RedisServer, connect: Connect
+) -> None:
+    ledger = ledger_on(connect(private_redis.url))
+    await seconds_until_accepted(ledger)
+    kept = call(time.time())
+    await ledger.accept(kept)
+    private_redis.kill()
+    refusals = [await accept(ledger) for _ in range(3)]
+    assert all(said.startswith("store: ") for said, _ in refusals)
+    assert max(seconds for _, seconds in refusals) < REFUSED_WITHIN_S
+    await asyncio.to_thread(private_redis.start)
+    await seconds_until_accepted(ledger)
+    assert await ledger.find(kept.id) == kept
+
+
+async def test_hung_redis_is_told_in_time_and_holds_few_connections(
+    private_redis: RedisServer, connect: Connect
+) -> None:
+    store = connect(private_redis.url)
+    ledger = ledger_on(store)
+    await seconds_until_accepted(ledger)
+    private_redis.hang()
+    try:
+        waves = []
+        for _ in range(30):  # a second and a half of traffic that goes nowhere
+            waves.append(asyncio.gather(*(accept(ledger) for _ in range(10))))
+            await asyncio.sleep(0.05)
+        refusals = [refusal for wave in waves for refusal in await wave]
+    finally:
+        private_redis.wake()
+    assert not [said for said, _ in refusals if said == "accepted"]
+    assert max(seconds for _, seconds in refusals) < REFUSED_WITHIN_S
+    await seconds_until_accepted(ledger)
+    clients = await store.client.info("clients")
+    assert clients["connected_clients"] <= 10
+
+
+async def test_calls_nobody_waits_for_any_more_are_not_sent_after_the_pause(
+    private_redis: RedisServer, connect: Connect
+) -> None:
+    store = connect(private_redis.url)
+    ledger = ledger_on(store)
+    await seconds_until_accepted(ledger)
+    private_redis.hang()
+    try:
+        waves = []
+        for _ in range(50):
+            waves.append(asyncio.gather(*(accept(ledger) for _ in range(10))))
+            await asyncio.sleep(0.02)
+        await asyncio.gather(*waves)
+    finally:
+        private_redis.wake()
+    await seconds_until_accepted(ledger)
+    assert await store.client.zcard(store.key("active")) < 300
+
+
+async def test_slow_redis_is_refused_in_time(private_redis: RedisServer, connect: Connect) -> None:
+    store = connect(private_redis.url)
+    ledger = ledger_on(store)
+    await seconds_until_accepted(ledger)
+    await store.client.client_pause(400)
+    said, seconds = await accept(ledger)
+    assert (said, seconds < REFUSED_WITHIN_S) == ("store: TimeoutError", True)
+    await seconds_until_accepted(ledger)
+
+
+async def test_full_redis_refuses_and_is_not_ready(
+    start_redis: Callable[..., RedisServer], connect: Connect
+) -> None:
+    store = connect(start_redis("--maxmemory", "500kb").url)
+    ledger = ledger_on(store)
+    assert (await accept(ledger))[0] == "store: OutOfMemoryError"
+    with pytest.raises(StoreUnavailableError, match="OutOfMemoryError"):
+        await ledger.ping()
+    await store.client.config_set("maxmemory", "100mb")
+    assert (await accept(ledger))[0] == "accepted"
+    await ledger.ping()
+
+
+async def test_redis_that_cannot_save_refuses_by_its_own_code(
+    start_redis: Callable[..., RedisServer], connect: Connect
+) -> None:
+    store = connect(start_redis("--min-replicas-to-write", "1").url)
+    with pytest.raises(StoreUnavailableError, match="NOREPLICAS"):
+        await ledger_on(store).ping()
+
+
+async def test_demoted_redis_is_left_for_whoever_answers_now(
+    private_redis: RedisServer, connect: Connect
+) -> None:
+    store = connect(private_redis.url)
+    ledger = ledger_on(store)
+    await seconds_until_accepted(ledger)
+    await store.client.replicaof("127.0.0.1", 1)
+    said, _ = await accept(ledger)
+    assert said == "store: ReadOnlyError"
+    with pytest.raises(StoreUnavailableError):
+        await ledger.ping()
+
+
+async def test_emptied_redis_takes_calls_at_once(
+    private_redis: RedisServer, connect: Connect
+) -> None:
+    store = connect(private_redis.url)
+    ledger = ledger_on(store)
+    await seconds_until_accepted(ledger)
+    lost = call(time.time())
+    await ledger.accept(lost)
+    await store.client.flushall()
+    await store.client.script_flush()
+    assert await ledger.claim(10) == []
+    assert await ledger.find(lost.id) is None
+    assert (await accept(ledger))[0] == "accepted"
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
+async def test_redis_that_throws_keys_away_is_refused(
+    policy: str, start_redis: Callable[..., RedisServer], connect: Connect
+) -> None:
+    store = connect(start_redis("--maxmemory-policy", policy).url)
+    with pytest.raises(ConfigError, match=f"maxmemory-policy is {policy}"):
+        await store.check()
+    with pytest.raises(StoreUnavailableError, match="maxmemory-policy"):
+        await ledger_on(store).ping()
+
+
+async def test_redis_that_does_not_tell_its_settings_is_taken_with_a_warning(
+    start_redis: Callable[..., RedisServer], connect: Connect
+) -> None:
+    silent = ("--rename-command", "CONFIG", "", "--rename-command", "INFO", "")
+    store = connect(start_redis(*silent).url)
+    warnings = await store.check()
+    assert [warning.partition(" ")[0] for warning in warnings] == ["maxmemory-policy", "appendonly"]
+
+
+async def test_where_config_is_forbidden_info_tells_as_much(
+    start_redis: Callable[..., RedisServer], connect: Connect
+) -> None:
+    forbidden = ("--rename-command", "CONFIG", "")
+    store = connect(start_redis(*forbidden, "--maxmemory-policy", "allkeys-lfu").url)
+    with pytest.raises(ConfigError, match="allkeys-lfu"):
+        await store.check()
+    assert await connect(start_redis(*forbidden).url).check() == []
+
+
+@pytest.mark.parametrize(
+    ("appendonly", "said"),
+    [
+        ("no", ["appendonly is no: when Redis restarts, accepted calls are lost"]),
+        ("yes", []),
+    ],
+)
+async def test_missing_append_only_file_is_told(
+    appendonly: str,
+    said: list[str],
+    start_redis: Callable[..., RedisServer],
+    connect: Connect,
+) -> None:
+    assert await connect(start_redis("--appendonly", appendonly).url).check() == said

@@ -1,0 +1,91 @@
+"""A replica that is asked to stop: what it does with the work it holds."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.domain.messages import TRACKING, Backoff, Message, MessageState
+
+if TYPE_CHECKING:
+    from broker.domain.customer import Customer
+    from broker.domain.record import Record
+    from broker.ports import Lease
+    from tests.unit.usecases.conftest import World
+
+CALLER = "+493023125001"
+
+
+async def test_lease_is_released_only_after_its_task_has_ended(world: World) -> None:
+    replica, events = world.replica(), list[str]()
+
+    async def slow_to_end(_: Lease) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.05)
+            free = await _claimable(world, record)
+            events.append("ended, and free" if free else "ended, still held")
+
+    replica.worker.run_with({"step": slow_to_end})
+    replica.worker.open()
+    record = await world.starts(replica)
+    await replica.worker.drain(0.05)
+    assert events == ["ended, still held"]
+    assert await _claimable(world, record)
+
+
+async def test_drained_replica_finishes_what_ends_in_time(world: World, standard: Customer) -> None:
+    """The step leaves a message, which is sent as well."""
+    world.tracking()
+    world.crm.add(standard, CALLER)
+    world.crm.delay_s = 0.02
+    replica = world.replica()
+    replica.worker.open()
+    record = await world.starts(replica)
+    await replica.worker.drain(1.0)
+    assert _state(await world.until(record, _message)) is MessageState.SENT
+    assert not await _claimable(world, record)
+
+
+@pytest.mark.parametrize(
+    ("keyed", "state", "attempts"),
+    [(False, MessageState.UNKNOWN, 1), (True, MessageState.SENT, 2)],
+)
+async def test_send_that_the_drain_cuts_off_is_unknown_or_repeated_under_its_key(
+    world: World, standard: Customer, *, keyed: bool, state: MessageState, attempts: int
+) -> None:
+    world.tracking()
+    world.channel.keyed = keyed
+    world.backoff = Backoff(first_s=0.05)
+    world.crm.add(standard, CALLER)
+    world.channel.hold()
+    drained, heir = world.replica(), world.replica()
+    drained.worker.open()
+    record = await world.starts(drained)
+    await world.until(record, lambda found: _state(found) is MessageState.SENDING)
+    await drained.worker.drain(0.0)
+    world.channel.release()
+    heir.worker.open()
+    await world.until(record, lambda found: _state(found) is state)
+    await asyncio.sleep(0.5)
+    assert len(world.channel.attempts) == attempts
+    assert len({envelope.reference for envelope in world.channel.attempts}) == 1
+    assert len(world.channel.taken) == (1 if keyed else 0)
+
+
+async def _claimable(world: World, record: Record) -> bool:
+    """Whether another replica has the call's work at once."""
+    leases = await world.replica().book.ledger.claim(9)
+    return any(lease.call_id == record.id for lease in leases)
+
+
+def _message(record: Record) -> Message | None:
+    return record.message(TRACKING)
+
+
+def _state(record: Record) -> MessageState | None:
+    message = _message(record)
+    return None if message is None else message.state
