@@ -72,8 +72,16 @@ def running(contender: Contender, world: World, sessions_url: str) -> Iterator[R
     with redis.Redis.from_url(world.redis_url) as client:
         client.flushall()
     port = free_port()
+    env = environment(world, sessions_url, port)
+    with Pinned(SERVER_CPU, contender.command, world.folder / "contender.log", env) as process:
+        ready_s = process.wait_for(port)
+        yield Running(process, f"http://127.0.0.1:{port}/v1/calls", ready_s)
+
+
+def environment(world: World, sessions_url: str, port: int) -> dict[str, str]:
+    """What a contender has to know: its port and where the stand-ins are."""
     plain = {name: text for name, text in os.environ.items() if not name.startswith("BROKER_")}
-    env = plain | {
+    return plain | {
         "BENCH_PORT": str(port),
         "BENCH_CRM": world.crm.url,
         "BENCH_SESSIONS": sessions_url,
@@ -82,6 +90,3 @@ def running(contender: Contender, world: World, sessions_url: str) -> Iterator[R
         "BROKER_PLATFORM__BASE_URL": sessions_url,
         "BROKER_CRM__SHOP__OPTIONS__BASE_URL": world.crm.url,
     }
-    with Pinned(SERVER_CPU, contender.command, world.folder / "contender.log", env) as process:
-        ready_s = process.wait_for(port)
-        yield Running(process, f"http://127.0.0.1:{port}/v1/calls", ready_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -70,6 +71,20 @@ class Pinned:
             int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_MIB
             for pid in self._tree()
         )
+
+    def open_files(self) -> int:
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self._tree())
+
+    def kill(self) -> None:
+        """Kill -9."""
+        self._process.kill()
+
+    def stop(self) -> None:
+        """As if the machine it runs on hung, until `go_on`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def _tree(self) -> list[int]:
         pids = [self._process.pid]

@@ -78,13 +78,13 @@ class Stub:
 class World:
     """All stubs and a Redis of our own, running; they stop with `stack`."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, *, fsync: str = "everysec") -> None:
         self.folder = folder
         self.crm = Stub("crm", _CUSTOMER, folder)
         self.sessions = Stub("sessions", _SESSION, folder)
         self.redis_port = free_port()
         self.redis_url = f"redis://127.0.0.1:{self.redis_port}/0"
-        self.redis = Pinned(LOAD_CPU, _redis(self.redis_port, folder), folder / "redis.out")
+        self.redis = Pinned(LOAD_CPU, _redis(self.redis_port, folder, fsync), folder / "redis.out")
         for process in (self.crm.process, self.sessions.process, self.redis):
             stack.enter_context(process)
         self.crm.process.wait_for(self.crm.port)
@@ -92,8 +92,8 @@ class World:
         self.redis.wait_for(self.redis_port)
 
 
-def _redis(port: int, folder: Path) -> list[str]:
+def _redis(port: int, folder: Path, fsync: str) -> list[str]:
     return [
         *("redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)),
-        *("--save", "", "--appendonly", "yes", "--appendfsync", "everysec"),
+        *("--save", "", "--appendonly", "yes", "--appendfsync", fsync),
     ]
