@@ -1,0 +1,112 @@
+"""What was seen from outside while the calls went on; nothing in it is the broker's own code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A customer of the CRM; every call has one of its own, so that mixed data shows."""
+
+    customer_id: str
+    email: str
+    track_id: str
+    premium: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as the test rang it."""
+
+    id: str
+    session_id: str
+    number: str
+    person: Person
+    reference: str | None = None
+    """Set if the CRM knows the person by what is typed, not by the number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A broker's answer to a request about a call."""
+
+    at: float
+    call_id: str
+    request: Literal["start", "reference", "end"]
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    """A session write that took effect on the platform."""
+
+    at: float
+    session_id: str
+    variables: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that its provider took and delivers. With a key: the first of that key."""
+
+    at: float
+    to: str
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a broker says of a call (GET, scope admin); None = unknown call."""
+
+    at: float
+    call_id: str
+    view: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Broke:
+    """A fault began: somebody was killed, stopped or cut off."""
+
+    at: float
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Healed:
+    """All faults are over."""
+
+    at: float
+
+
+Event = Answered | Wrote | Sent | Seen | Broke | Healed
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Calls, everything that happened in order, and what the brokers wrote into their logs."""
+
+    calls: tuple[Call, ...]
+    events: tuple[Event, ...]
+    log: str = ""
+    secrets: tuple[str, ...] = ()
+    """What must not stand in the log, besides the personal data of `calls`."""
+
+    def of(self, call: Call) -> Iterator[Event]:
+        """The events of one call, and those that concern all."""
+        for event in self.events:
+            match event:
+                case Answered(call_id=call_id) | Seen(call_id=call_id):
+                    concerns = call_id == call.id
+                case Wrote(session_id=session_id):
+                    concerns = session_id == call.session_id
+                case Sent(to=to):
+                    concerns = to == call.person.email
+                case _:
+                    concerns = True
+            if concerns:
+                yield event

@@ -1,0 +1,41 @@
+"""Many calls at once, while somebody breaks things."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tests.chaos.stories import STORIES
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.chaos.world import World
+
+
+async def under_load(
+    world: World, trouble: Callable[[World], Awaitable[None]], *, at_once: int = 20
+) -> int:
+    """Keeps `at_once` calls going until the trouble is over; how many there were in all.
+
+    The last ones still get their outcomes. All stories are played, at any replica.
+    """
+    over = asyncio.Event()
+    callers = [asyncio.create_task(_caller(world, over)) for _ in range(at_once)]
+    try:
+        await trouble(world)
+    finally:
+        world.healed()
+        over.set()
+        played = sum(await asyncio.gather(*callers))
+    await world.until_up(*world.replicas)
+    return played
+
+
+async def _caller(world: World, over: asyncio.Event) -> int:
+    played = 0
+    while not over.is_set():
+        await asyncio.sleep(world.random.uniform(0, 0.3))
+        await world.random.choice(list(STORIES.values()))(world, None)
+        played += 1
+    return played

@@ -1,0 +1,186 @@
+"""Brokers with a planted bug each, for the judge to find: `python -m tests.chaos.planted BUG`.
+
+The product's own parts are put together as it does it, with one of them replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from broker.app import Parts, build_broker, open_parts
+from broker.domain.messages import MessageState
+from broker.logs import configure
+from broker.ports import CallPlatform, CrmAdapter, Saved
+from broker.settings import load
+from broker.stores.ledger import RedisLedger
+from broker.usecases.lookup import Crm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from broker.domain.call import CallRef, Phone, Reference
+    from broker.domain.customer import Customer
+    from broker.domain.record import Record, Session
+    from broker.ports import Lease, Note, Variable
+    from broker.settings import Settings
+
+_SOON_S = 0.4
+
+
+class AcknowledgeFirst(RedisLedger):
+    """Says yes, then begins to store."""
+
+    async def accept(self, record: Record, notes: Sequence[Note] = ()) -> Saved:
+        self._later = asyncio.create_task(super().accept(record, notes))
+        return Saved(record, record)
+
+
+class StartAgain(RedisLedger):
+    """Takes a repeated call-start for a new call."""
+
+    async def accept(self, record: Record, notes: Sequence[Note] = ()) -> Saved:
+        await self._store.client.delete(self._call(record.id))
+        return await super().accept(record, notes)
+
+
+class SendAgain(RedisLedger):
+    """Takes a message that somebody began to send for one that nobody has begun to send."""
+
+    async def claim(self, limit: int, suspects: int = 1) -> Sequence[Lease]:
+        leases = await super().claim(limit, suspects)
+        for lease in leases:
+            for message in lease.record.messages:
+                if message.state is MessageState.SENDING:
+                    unsent = replace(message, state=MessageState.QUEUED)
+                    lease.record = lease.record.with_message(unsent)
+        return leases
+
+
+class _Platform(CallPlatform):
+    """The real one, to be made worse."""
+
+    def __init__(self, real: CallPlatform) -> None:
+        self._real = real
+        self._before: tuple[Session, Mapping[str, Variable]] | None = None
+
+    async def find_session(self, call: CallRef, *, within: float) -> Session:
+        return await self._real.find_session(call, within=within)
+
+    async def ping(self) -> str:
+        return await self._real.ping()
+
+
+class CrossSessions(_Platform):
+    """Writes into the session of the call before."""
+
+    async def write(
+        self, session: Session, variables: Mapping[str, Variable], *, within: float
+    ) -> None:
+        before = self._before[0] if self._before else session
+        self._before = (session, variables)
+        await self._real.write(before, variables, within=within)
+
+
+class StaleWrite(_Platform):
+    """A `timeout` takes its time on the way, and what comes after does not wait for it."""
+
+    async def write(
+        self, session: Session, variables: Mapping[str, Variable], *, within: float
+    ) -> None:
+        if variables.get("ivr.lookup") == "timeout":
+            self._late = asyncio.create_task(self._write_late(session, variables, within))
+        else:
+            await self._real.write(session, variables, within=within)
+
+    async def _write_late(
+        self, session: Session, variables: Mapping[str, Variable], within: float
+    ) -> None:
+        await asyncio.sleep(_SOON_S)
+        await self._real.write(session, variables, within=within)
+
+
+class MixCustomers(CrmAdapter):
+    """Gives everybody the customer before."""
+
+    def __init__(self, real: CrmAdapter) -> None:
+        self._real = real
+        self._before: Sequence[Customer] = ()
+
+    async def find_by_phone(self, phone: Phone) -> Sequence[Customer]:
+        return self._mixed(await self._real.find_by_phone(phone))
+
+    async def find_by_reference(self, reference: Reference) -> Sequence[Customer]:
+        return self._mixed(await self._real.find_by_reference(reference))
+
+    def _mixed(self, found: Sequence[Customer]) -> Sequence[Customer]:
+        before, self._before = self._before or found, found
+        return before if found else found
+
+
+def _ledger(made: type[RedisLedger]) -> Callable[[Parts], Parts]:
+    def plant(parts: Parts) -> Parts:
+        settings = parts.settings
+        ledger = made(
+            parts.store,
+            parts.clock,
+            lease_s=settings.store.lease_ms / 1000,
+            retention_s=settings.privacy.retention_h * 3600,
+        )
+        return replace(parts, ledger=ledger)
+
+    return plant
+
+
+def _platform(made: type[_Platform]) -> Callable[[Parts], Parts]:
+    return lambda parts: replace(parts, platform=made(parts.platform))
+
+
+def _crm(parts: Parts) -> Parts:
+    crms = [
+        Crm(crm.name, MixCustomers(crm.adapter), crm.priority, crm.timeout_s)
+        for crm in parts.lookup.crms
+    ]
+    return replace(parts, lookup=replace(parts.lookup, crms=crms))
+
+
+BUGS: Mapping[str, Callable[[Parts], Parts]] = {
+    "acknowledge_first": _ledger(AcknowledgeFirst),
+    "start_again": _ledger(StartAgain),
+    "send_again": _ledger(SendAgain),
+    "memory_only": lambda parts: parts,  # the world gives it no store
+    "crossed_sessions": _platform(CrossSessions),
+    "stale_write": _platform(StaleWrite),
+    "mixed_customers": _crm,
+}
+
+
+async def _serve(settings: Settings, plant: Callable[[Parts], Parts]) -> None:
+    async with open_parts(settings) as parts:
+        broker = build_broker(plant(parts))
+        broker.worker.open()
+        runner = web.AppRunner(broker.service, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, settings.server.host, settings.server.port).start()
+        await asyncio.Event().wait()
+
+
+def main() -> None:
+    """Serve until killed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("bug", choices=BUGS)
+    parser.add_argument("--config", type=Path, required=True)
+    arguments: Any = parser.parse_args()
+    configure(sys.stdout.buffer)
+    asyncio.run(_serve(load(arguments.config, os.environ), BUGS[arguments.bug]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""More calls than a replica takes, and clients that take their time: who was accepted is served."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.chaos.conftest import size
+from tests.chaos.history import Seen, Sent, Wrote
+from tests.chaos.load import under_load
+from tests.chaos.stories import answered, ends, start_of
+from tests.chaos.world import LOOKUP_DEADLINE_S, World
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.chaos.conftest import Tally
+    from tests.chaos.history import Call, Event, History
+
+AT_ONCE = 4
+"""Calls that a replica works on at a time."""
+LOOKUP_S = LOOKUP_DEADLINE_S * 2 / 3
+"""How long the CRM takes: with `AT_ONCE` it says how many calls a replica can take."""
+TIMES = 5
+OVERLOAD_S = size(3, 60)
+SLOW_CLIENTS = size(100, 1000)
+HEALTHY_AT_ONCE = 10
+BESIDE_S = size(3, 30)
+_RECEIVE_S = 1.0
+_BYTE_EVERY_S = 0.2
+_PATIENCE_S = 8.0
+_CALL = b"POST /v1/calls HTTP/1.1\r\nHost: broker\r\nContent-Type: application/json\r\n"
+
+
+async def _rings_once(world: World) -> tuple[Call, int | None]:
+    """The status of the call-start; who is accepted goes on to its end."""
+    call = world.new_call(slow_s=LOOKUP_S)
+    status = await world.ask("start", call, start_of(call), tries=1)
+    if status == 202:
+        await world.until(call, answered, _PATIENCE_S)
+        await ends(world, call)
+    else:
+        await world.look(call)
+    return call, status
+
+
+@pytest.mark.timeout(300)
+async def test_overload_harms_no_accepted_call_and_leaves_nothing_of_the_others(
+    tmp_path: Path, seed: int, tally: Tally
+) -> None:
+    settings = {"SERVER__MAX_CALLS_IN_FLIGHT": str(AT_ONCE)}
+    async with World.open(tmp_path, seed=seed, settings=settings) as world:
+        pause = LOOKUP_S / (TIMES * AT_ONCE * len(world.replicas))
+        calls = []
+        for _ in range(round(OVERLOAD_S / pause)):
+            calls.append(asyncio.create_task(_rings_once(world)))
+            await asyncio.sleep(pause)
+        rung = await asyncio.gather(*calls)
+        statuses = [status for _, status in rung]
+        accepted, refused = statuses.count(202), statuses.count(503)
+        assert accepted + refused == len(statuses)
+        assert accepted >= OVERLOAD_S / pause / TIMES / 2
+        assert refused >= accepted
+        world.judge()
+        history = world.history
+        assert not any(_left_of(call, history) for call, status in rung if status == 503)
+        assert await world.metric("broker_takeovers_total") == 0
+        tally.add(calls=len(statuses), refused=refused)
+
+
+def _left_of(call: Call, history: History) -> list[Event]:
+    """What a broker did for the call, or knows of it."""
+    return [
+        event
+        for event in history.of(call)
+        if isinstance(event, Wrote | Sent) or (isinstance(event, Seen) and event.view is not None)
+    ]
+
+
+async def _drips(world: World) -> None:
+    """A request that never comes to its end; the same again whenever it is hung up on."""
+    while True:
+        port = world.random.choice(world.replicas).program.port
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                await _drip(writer)
+            finally:
+                writer.transport.abort()
+        await asyncio.sleep(_BYTE_EVERY_S)
+
+
+async def _drip(writer: asyncio.StreamWriter) -> None:
+    for byte in _CALL * 100:
+        writer.write(bytes([byte]))
+        await writer.drain()
+        await asyncio.sleep(_BYTE_EVERY_S)
+
+
+async def _time_passes(_: World) -> None:
+    await asyncio.sleep(BESIDE_S)
+
+
+@asynccontextmanager
+async def _slow_clients(world: World) -> AsyncIterator[None]:
+    clients = [asyncio.create_task(_drips(world)) for _ in range(SLOW_CLIENTS)]
+    try:
+        yield
+    finally:
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+
+
+@pytest.mark.timeout(300)
+async def test_slow_clients_take_nothing_from_the_others(
+    tmp_path: Path, seed: int, tally: Tally
+) -> None:
+    settings = {"SERVER__RECEIVE_TIMEOUT_S": str(_RECEIVE_S)}
+    async with World.open(tmp_path, seed=seed, settings=settings) as world:
+        async with _slow_clients(world):
+            played = await under_load(world, _time_passes, at_once=HEALTHY_AT_ONCE)
+        world.judge()
+        assert world.answered(5) == 0
+        assert await world.metric("broker_takeovers_total") == 0
+        closed = 'broker_connections_closed_total{reason="receive_timeout"}'
+        assert await world.metric(closed) >= SLOW_CLIENTS
+        tally.add(slow_clients=SLOW_CLIENTS, calls=played)

@@ -1,0 +1,110 @@
+"""Who judges has to be judged: every planted bug must be found, by a few calls and kills."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.chaos import stories
+from tests.chaos.oracle import violations
+from tests.chaos.planted import BUGS
+from tests.chaos.stories import STORIES
+from tests.chaos.test_kill_points import Killing, Point, killed_at
+from tests.chaos.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from tests.chaos.conftest import Tally
+
+FOUND_AS = {
+    "acknowledge_first": {"final"},
+    "start_again": {"once"},
+    "send_again": {"once"},
+    "memory_only": {"final"},
+    "crossed_sessions": {"mixed"},
+    "stale_write": {"newest"},
+    "mixed_customers": {"mixed"},
+}
+"""Bug -> the rules of the judge, one of which must see it."""
+
+
+async def _kill_while_accepting(world: World) -> None:
+    await _start_and_kill(world, ("before redis accept", 1))
+
+
+async def _kill_while_looking_up(world: World) -> None:
+    await _start_and_kill(world, ("before crm GET customers", 1))
+
+
+async def _start_and_kill(world: World, point: Point) -> None:
+    """Whoever keeps his promise has the call's outcome by then."""
+    call, victim = world.new_call(), world.replicas[0]
+    world.rule = Killing(world, victim, point)
+    await world.ask("start", call, {"call_id": call.id, "from": call.number}, at=victim)
+    await asyncio.sleep(0.1)
+    await world.ask("end", call, at=world.replicas[1])
+    await world.until(call, stories.has_outcome, 3.0, past=victim)
+    world.healed()
+
+
+async def _kill_after_sending(world: World) -> None:
+    await killed_at(world, stories.standard, ("after smtp text", 1), world.replicas[0])
+
+
+async def _repeat_the_start(world: World) -> None:
+    """The IVR did not get its answer, and asks again later."""
+    call = world.new_call()
+    body = {"call_id": call.id, "session_id": call.session_id, "from": call.number}
+    await world.ask("start", call, body)
+    await world.until(call, stories.message_done, 3.0)
+    await world.ask("start", call, body)
+    await asyncio.sleep(0.5)
+    await world.ask("end", call)
+    await world.until(call, stories.has_outcome, 3.0)
+
+
+async def _two_calls(world: World) -> None:
+    for _ in range(2):
+        await stories.premium(world, world.replicas[0])
+
+
+async def _late_answer(world: World) -> None:
+    await stories.late(world, world.replicas[0])
+    await asyncio.sleep(0.5)
+
+
+PROVOKED: dict[str, Callable[[World], Awaitable[None]]] = {
+    "acknowledge_first": _kill_while_accepting,
+    "start_again": _repeat_the_start,
+    "send_again": _kill_after_sending,
+    "memory_only": _kill_while_looking_up,
+    "crossed_sessions": _two_calls,
+    "stale_write": _late_answer,
+    "mixed_customers": _two_calls,
+}
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("bug", BUGS)
+async def test_planted_bug_is_found(bug: str, tmp_path: Path, seed: int, tally: Tally) -> None:
+    command = ("-m", "tests.chaos.planted", bug)
+    in_memory = bug == "memory_only"
+    async with World.open(tmp_path, seed=seed, command=command, in_memory=in_memory) as world:
+        await PROVOKED[bug](world)
+        found = {violation.rule for violation in violations(world.history)}
+        assert found & FOUND_AS[bug], found
+        tally.add(bugs_found=1)
+
+
+async def test_the_real_broker_passes_what_finds_the_bugs(tmp_path: Path, seed: int) -> None:
+    async with World.open(tmp_path, seed=seed) as world:
+        for provoke in PROVOKED.values():
+            await provoke(world)
+            await world.until_up(*world.replicas)
+        for story in STORIES.values():
+            await story(world, None)
+        world.judge()

@@ -1,0 +1,416 @@
+"""A small installation on loopback: Redis, brokers, stand-ins, and a proxy on every connection.
+
+    async with World.open(folder, replicas=2) as world:
+        world.rule = ...                    # what the proxies do at each boundary
+        call = world.new_call(premium=True)
+        await world.ask("start", call, ...) # see stories.py
+        world.judge()
+
+Every mode of the proof is a short file that opens a world, plays `stories` and breaks something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import aiohttp
+import pytest
+
+from tests.chaos.history import Answered, Broke, Call, Healed, History, Person, Seen, Wrote
+from tests.chaos.oracle import violations
+from tests.chaos.processes import (
+    BROKER,
+    Program,
+    broker_command,
+    free_port,
+    redis_program,
+    until_answers,
+)
+from tests.chaos.proxy import Boundary, Fault, Proxy, all_well
+from tests.chaos.stand_ins import StandIns
+from tests.chaos.wire import HttpWire, RedisWire, SmtpWire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from tests.chaos.history import Event
+    from tests.chaos.proxy import Rule
+    from tests.chaos.wire import Wire
+
+KEY = "chaos-inbound-key-5f2c"
+PLATFORM_TOKEN = "chaos-platform-token-8a41"
+CRM_TOKEN = "chaos-crm-token-77d0"
+LEASE_S = 0.5
+LOOKUP_DEADLINE_S = 0.3
+LATE_S = 2.0
+WIRES: dict[str, Callable[[], Wire]] = {
+    "redis": RedisWire,
+    "ivr": HttpWire,
+    "crm": HttpWire,
+    "smtp": SmtpWire,
+}
+"""Dependency -> how it is spoken to."""
+_ANSWER_WITHIN_S = 2.0
+_REPEAT_AFTER_S = 0.1
+_LOOK_EVERY_S = 0.04
+Request = Literal["start", "reference", "end"]
+
+_CONFIG = """
+[server]
+port = {port}
+drain_delay_s = 0.2
+shutdown_grace_s = 5
+
+[server.clients.ivr]
+key = "{key}"
+
+[store]
+url = "{store}"
+prefix = "{prefix}"
+lease_ms = {lease_ms}
+
+[outbound]
+allow_internal = ["127.0.0.1"]
+breaker_probe_s = 0.5
+
+[platform]
+driver = "babelforce"
+base_url = "http://127.0.0.1:{ivr}"
+deadline_ms = 1500
+
+[platform.auth]
+kind = "token"
+token = "{platform_token}"
+
+[lookup]
+deadline_ms = {deadline_ms}
+late_ms = {late_ms}
+useful_s = 30
+
+[crm.shop]
+adapter = "rest"
+
+[crm.shop.options]
+base_url = "http://127.0.0.1:{crm}"
+phone_path = "/customers?phone={{e164}}"
+reference_path = "/customers?reference={{reference}}"
+results = "customers[*]"
+premium = {{ field = "premium" }}
+
+[crm.shop.options.auth]
+kind = "bearer"
+token = "{crm_token}"
+
+[reference]
+failures_per_called_per_10min = 100000
+
+[variables]
+customer_id = true
+
+[tracking]
+link = "direct"
+url_template = "https://shop.example/t/{{track_id}}"
+
+[smtp]
+host = "127.0.0.1"
+port = {smtp}
+security = "none"
+sender = "Shop <service@shop.example>"
+"""
+
+
+@dataclass(eq=False)
+class Replica:
+    """One broker process and the proxies that all it sends goes through."""
+
+    name: str
+    program: Program
+    proxies: Sequence[Proxy]
+    url: str
+
+
+@dataclass(eq=False)
+class World:
+    """What one run of one mode happens in. Use `open`."""
+
+    folder: Path
+    random: random.Random
+    http: aiohttp.ClientSession
+    redis: Program
+    stand_ins: StandIns
+    events: list[Event]
+    command: Sequence[str] = BROKER
+    in_memory: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Other values than those of `_CONFIG`: `SERVER__MAX_BODY_BYTES` -> `100`."""
+    replicas: list[Replica] = field(default_factory=list)
+    rule: Rule = all_well
+    """What every proxy does at a boundary."""
+    _reviving: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        folder: Path,
+        *,
+        replicas: int = 2,
+        seed: int = 0,
+        command: Sequence[str] = BROKER,
+        in_memory: bool = False,
+        settings: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[World]:
+        """`command` starts another program than the broker; `in_memory` gives it no store.
+
+        `settings`: see the field.
+        """
+        if shutil.which("redis-server") is None:
+            pytest.skip("redis-server is not installed")
+        async with AsyncExitStack() as stack:
+            events: list[Event] = []
+            stand_ins = StandIns(events)
+            await stack.enter_async_context(stand_ins.running())
+            connector = aiohttp.TCPConnector(force_close=True, limit=0)
+            timeout = aiohttp.ClientTimeout(total=_ANSWER_WITHIN_S)
+            http = await stack.enter_async_context(
+                aiohttp.ClientSession(
+                    connector=connector, timeout=timeout, headers={"X-Api-Key": KEY}
+                )
+            )
+            redis = redis_program(folder)
+            stack.push_async_callback(redis.kill)
+            await redis.start()
+            await until_answers(redis.port)
+            # A reproducible game, no secret.
+            chance = random.Random(seed)  # noqa: S311
+            world = cls(
+                *(folder, chance, http, redis, stand_ins, events),
+                command=command,
+                in_memory=in_memory,
+                settings=settings or {},
+            )
+            for number in range(replicas):
+                replica = await world._new_replica(f"replica-{number}", stack)
+                stack.push_async_callback(replica.program.kill)
+            await asyncio.gather(*(replica.program.start() for replica in world.replicas))
+            try:
+                yield world
+            finally:
+                await world.until_up(*world.replicas)
+
+    async def _new_replica(self, name: str, stack: AsyncExitStack) -> Replica:
+        upstream = {
+            "redis": self.redis.port,
+            "ivr": self.stand_ins.http_port,
+            "crm": self.stand_ins.http_port,
+            "smtp": self.stand_ins.smtp_port,
+        }
+        proxies = {
+            dependency: Proxy(name, dependency, port, WIRES[dependency], self._at)
+            for dependency, port in upstream.items()
+        }
+        for proxy in proxies.values():
+            await stack.enter_async_context(proxy.running())
+        port = free_port()
+        config = self.folder / f"{name}.toml"
+        config.write_text(self._config(port, {name: p.port for name, p in proxies.items()}))
+        overridden = {f"BROKER_{key}": value for key, value in self.settings.items()}
+        command = broker_command(config, self.command)
+        program = Program(command, port, self.folder / f"{name}.log", overridden)
+        replica = Replica(name, program, tuple(proxies.values()), f"http://127.0.0.1:{port}")
+        self.replicas.append(replica)
+        return replica
+
+    def _config(self, port: int, ports: dict[str, int]) -> str:
+        store = "memory://" if self.in_memory else f"redis://127.0.0.1:{ports['redis']}/0"
+        return _CONFIG.format(
+            port=port,
+            key=KEY,
+            store=store,
+            prefix="chaos",
+            lease_ms=round(LEASE_S * 1000),
+            platform_token=PLATFORM_TOKEN,
+            deadline_ms=round(LOOKUP_DEADLINE_S * 1000),
+            late_ms=round(LATE_S * 1000),
+            crm_token=CRM_TOKEN,
+            ivr=ports["ivr"],
+            crm=ports["crm"],
+            smtp=ports["smtp"],
+        )
+
+    async def _at(self, boundary: Boundary) -> Fault:
+        return await self.rule(boundary)
+
+    @property
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def broke(self, what: str) -> None:
+        """Note that a fault begins."""
+        self.events.append(Broke(self.now, what))
+
+    def healed(self) -> None:
+        """No more faults: from here on the brokers' time for the outcomes runs."""
+        self.rule = all_well
+        self.events.append(Healed(self.now))
+
+    async def kill(self, replica: Replica, why: str = "") -> None:
+        """SIGKILL; see `revive`."""
+        self.broke(f"{replica.name} killed {why}")
+        await replica.program.kill()
+
+    def revive(self, replica: Replica) -> None:
+        """Start a dead replica again, in the background."""
+        self._reviving[replica.name] = asyncio.create_task(replica.program.start())
+
+    async def restart(self, replica: Replica, command: Sequence[str] | None = None) -> None:
+        """SIGTERM, its drain, and a new process; `command` starts another program then."""
+        self.broke(f"{replica.name} restarted")
+        assert await replica.program.terminate() == 0, f"{replica.name} did not end well"
+        if command is not None:
+            config = self.folder / f"{replica.name}.toml"
+            replica.program.command = broker_command(config, command)
+        await replica.program.start()
+
+    async def metric(self, sample: str) -> float:
+        """The sum of a metric over the replicas, by its name with labels; 0 where it is none."""
+        texts = [await self._metrics(replica) for replica in self.replicas]
+        lines = [line for text in texts for line in text.splitlines()]
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{sample} "))
+
+    async def _metrics(self, replica: Replica) -> str:
+        async with self.http.get(f"{replica.url}/metrics") as answer:
+            return await answer.text()
+
+    async def until_up(self, *replicas: Replica) -> None:
+        """Returns once all of these that were revived serve again."""
+        for replica in replicas:
+            if replica.name in self._reviving:
+                await self._reviving[replica.name]
+
+    def cut(self, *dependencies: str) -> None:
+        """Reset the open connections to these dependencies; to all if none is named."""
+        for replica in self.replicas:
+            for proxy in replica.proxies:
+                if not dependencies or proxy.dependency in dependencies:
+                    proxy.cut()
+
+    def new_call(
+        self, *, premium: bool = False, by_reference: bool = False, slow_s: float = 0
+    ) -> Call:
+        """A call that rings now: a caller, a session and a customer that nobody else has."""
+        number = len(self.stand_ins.calls) + 1
+        digits = f"{number:07d}"
+        # The customer must not be recognisable by the number: logs may show call ids.
+        person = Person(
+            f"cust-{number}",
+            f"c{number}.{self.random.getrandbits(32):x}@mail.example",
+            f"TRK{self.random.getrandbits(64):016x}",
+            premium,
+        )
+        call = Call(
+            f"{self.random.getrandbits(128):032x}",
+            f"{self.random.getrandbits(128):032x}",
+            f"+491511{digits}",
+            person,
+            digits if by_reference else None,
+        )
+        self.stand_ins.calls[call.id] = call
+        if slow_s:
+            self.stand_ins.slow[call.reference or call.number] = slow_s
+        return call
+
+    async def ask(
+        self,
+        request: Request,
+        call: Call,
+        body: dict[str, str] | None = None,
+        *,
+        at: Replica | None = None,
+        tries: int = 200,
+    ) -> int | None:
+        """The status of the last answer, None if there was none.
+
+        As an IVR does: first at one replica, then again wherever somebody answers.
+        """
+        path = "/v1/calls" if request == "start" else f"/v1/calls/{call.id}/{request}"
+        first = at or self.random.choice(self.replicas)
+        others = [replica for replica in self.replicas if replica is not first] or [first]
+        status = None
+        for attempt in range(tries):
+            replica = first if attempt == 0 else others[attempt % len(others)]
+            status = await self._post(replica.url + path, body or {})
+            if status is not None:
+                self.events.append(Answered(self.now, call.id, request, status))
+                if status < 500:
+                    return status
+            await asyncio.sleep(_REPEAT_AFTER_S)
+        return status
+
+    async def _post(self, url: str, body: dict[str, str]) -> int | None:
+        try:
+            async with self.http.post(url, json=body) as answer:
+                await answer.read()
+                return answer.status
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return None
+
+    async def look(self, call: Call, *, past: Replica | None = None) -> dict[str, Any] | None:
+        """The call as some broker shows it now; None if none can tell or the call is not known.
+
+        `past`: not this one, if there is another. An answer is written down.
+        """
+        others = [replica for replica in self.replicas if replica is not past] or self.replicas
+        replica = self.random.choice(others)
+        try:
+            async with self.http.get(f"{replica.url}/v1/calls/{call.id}") as answer:
+                if answer.status not in {200, 404}:
+                    return None
+                view = await answer.json() if answer.status == 200 else None
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return None
+        self.events.append(Seen(self.now, call.id, view))
+        return view
+
+    async def until(
+        self, call: Call, reached: Any, within: float, *, past: Replica | None = None
+    ) -> bool:
+        """Whether a broker's view of the call satisfied `reached` within so many seconds."""
+        ends = self.now + within
+        while self.now < ends:
+            view = await self.look(call, past=past)
+            if view is not None and reached(view):
+                return True
+            await asyncio.sleep(_LOOK_EVERY_S)
+        return False
+
+    def answered(self, hundreds: int) -> int:
+        """How many answers had a status of 100 times so many and something."""
+        answers = [event for event in self.events if isinstance(event, Answered)]
+        return sum(answer.status // 100 == hundreds for answer in answers)
+
+    def written(self, call: Call) -> dict[str, Any]:
+        """What stands in the call's session."""
+        content: dict[str, Any] = {}
+        for event in self.events:
+            if isinstance(event, Wrote) and event.session_id == call.session_id:
+                content |= event.variables
+        return content
+
+    @property
+    def history(self) -> History:
+        """What happened until now."""
+        log = "".join(path.read_text() for path in self.folder.glob("replica-*.log"))
+        secrets = (KEY, PLATFORM_TOKEN, CRM_TOKEN)
+        return History(tuple(self.stand_ins.calls.values()), tuple(self.events), log, secrets)
+
+    def judge(self) -> None:
+        """AssertionError with the story of every call that a promise was broken to."""
+        found = violations(self.history)
+        assert not found, "\n".join(["", *map(str, found[:5]), f"{len(found)} violations"])
