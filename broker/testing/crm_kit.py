@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from broker.ports import CrmAdapter
 
 AT_ONCE = 30
-SOON_S = 2.0
+SOON_S = 10.0
 """Ample for whatever an adapter does after it was cancelled or could not ask."""
 MOMENT_S = 0.05
 TURNS = 25

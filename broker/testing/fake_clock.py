@@ -1,4 +1,4 @@
-"""Time that passes only while everybody waits: tests of deadlines are exact, and take no time."""
+"""Time that does not pass by itself: tests of deadlines are exact, and take no time."""
 
 from __future__ import annotations
 
@@ -62,3 +62,27 @@ class FakeClock(StoreClock):
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+class SetClock(StoreClock):
+    """Time that stands still until somebody sleeps, which takes none. For stores outside too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed = 0.0
+
+    @property
+    def fixed_ms(self) -> int:  # type: ignore[override] # `sleep` moves it on
+        return round(self.time() * 1000)
+
+    def follow(self, store_ms: int, asked_at: float) -> None:
+        """The store's time is this clock's already."""
+
+    def time(self) -> float:
+        return BEGAN + self._passed
+
+    def monotonic(self) -> float:
+        return self._passed
+
+    async def sleep(self, seconds: float) -> None:
+        self._passed += seconds

@@ -66,6 +66,10 @@ class LedgerKit:
     def now(self) -> float:
         raise LookupError("a subclass gives the time of the store")
 
+    async def pass_time(self, seconds: float) -> None:
+        """So much later, for the store and both ledgers. Override it if their time can be set."""
+        await asyncio.sleep(seconds)
+
     async def test_accepted_call_comes_leased_to_who_accepted_it(
         self, ledger: Ledger, rival: Ledger, now: float
     ) -> None:
@@ -139,7 +143,7 @@ class LedgerKit:
         self, ledger: Ledger, rival: Ledger, now: float
     ) -> None:
         saved = await ledger.accept(call(now))
-        await asyncio.sleep(LEASE_S * 1.5)
+        await self.pass_time(LEASE_S * 1.5)
         taken = _of(await rival.claim(100), saved.record)
         assert [lease.work for lease in taken] == ["step:number"]
         assert taken[0].epoch > saved.leases[0].epoch
@@ -153,7 +157,7 @@ class LedgerKit:
     ) -> None:
         kept, left = await ledger.accept(call(now)), await ledger.accept(call(now))
         for _ in range(4):
-            await asyncio.sleep(LEASE_S / 3)
+            await self.pass_time(LEASE_S / 3)
             assert not await ledger.renew(kept.leases)
         taken = await rival.claim(100)
         assert not _of(taken, kept.record)
@@ -165,7 +169,7 @@ class LedgerKit:
     ) -> None:
         saved = await ledger.accept(call(now))
         await ledger.update(saved.record.id, partial(finish_step, name=NUMBER), saved.leases[0])
-        await asyncio.sleep(LEASE_S * 1.5)
+        await self.pass_time(LEASE_S * 1.5)
         assert not _of(await rival.claim(100), saved.record)
 
     async def test_released_work_is_claimed_at_once(
@@ -187,7 +191,7 @@ class LedgerKit:
         later = partial(not_sent, purpose=TRACKING, reason="not_taken", retry_at=now + 0.5)
         await ledger.update(record.id, later, lease)
         assert not _of(await rival.claim(100), record, "message:")
-        await asyncio.sleep(0.6)
+        await self.pass_time(0.6)
         assert _of(await rival.claim(100), record, "message:")
 
     async def test_call_that_is_over_is_not_active_and_has_no_idle_end(
@@ -197,7 +201,7 @@ class LedgerKit:
         assert record.id in {active.id for active in await rival.active(200)}
         await ledger.update(record.id, partial(end, why=Over.ENDED, now=now))
         assert record.id not in {active.id for active in await rival.active(200)}
-        await asyncio.sleep(0.2)
+        await self.pass_time(0.2)
         assert not _of(await rival.claim(100), record, "idle")
 
     async def test_calls_of_one_millisecond_are_all_listed_page_by_page(
@@ -226,7 +230,7 @@ class LedgerKit:
         quiet = (await ledger.accept(call(now, idle_at=now + 0.1))).record
         lively = (await ledger.accept(call(now, idle_at=now + 0.1))).record
         await ledger.update(lively.id, lambda current: replace(current, idle_at=now + 60))
-        await asyncio.sleep(0.2)
+        await self.pass_time(0.2)
         due = await rival.claim(100)
         assert _of(due, quiet, "idle")
         assert not _of(due, lively, "idle")
@@ -262,7 +266,7 @@ class LedgerKit:
         with pytest.raises(UnknownCallError):
             await ledger.update(held.record.id, partial(finish_step, name=NUMBER), held.leases[0])
         assert list(await ledger.renew(held.leases)) == list(held.leases)
-        await asyncio.sleep(LEASE_S * 1.5)
+        await self.pass_time(LEASE_S * 1.5)
         assert not _of(await rival.claim(100), held.record)
         for repeat in (held.record, call(now, aliases=held.record.aliases)):
             with pytest.raises(UnknownCallError):
@@ -350,7 +354,7 @@ class LedgerKit:
         saved = await ledger.accept(call(now))
         tries = [lease.tries for lease in saved.leases]
         for _ in range(2):
-            await asyncio.sleep(LEASE_S * 1.5)
+            await self.pass_time(LEASE_S * 1.5)
             tries += [lease.tries for lease in _of(await rival.claim(100), saved.record)]
         assert tries == [0, 1, 2]
 
@@ -359,14 +363,14 @@ class LedgerKit:
     ) -> None:
         records = [(await ledger.accept(call(now))).record for _ in range(2)]
         for _ in range(SUSPECT_TRIES - 1):
-            await asyncio.sleep(LEASE_S * 1.5)
+            await self.pass_time(LEASE_S * 1.5)
             leases = await rival.claim(100)
             assert {lease.call_id for lease in leases} >= {record.id for record in records}
-        await asyncio.sleep(LEASE_S * 1.5)
+        await self.pass_time(LEASE_S * 1.5)
         first = await ledger.claim(100)
-        await asyncio.sleep(LEASE_S / 2)
+        await self.pass_time(LEASE_S / 2)
         assert not await ledger.claim(100, suspects=0)
-        await asyncio.sleep(LEASE_S / 4)
+        await self.pass_time(LEASE_S / 4)
         (second,) = await rival.claim(1)
         assert [lease.tries for lease in (*first, second)] == [SUSPECT_TRIES] * 2
 
@@ -403,7 +407,7 @@ class LedgerKit:
         for wait in (0.1, 0.2):
             later = partial(not_sent, purpose=TRACKING, reason="not_taken", retry_at=now + wait)
             await ledger.update(record.id, later, lease)
-            await asyncio.sleep(0.15)
+            await self.pass_time(0.15)
             (lease,) = _of(await rival.claim(100), record, "message:")
             assert lease.tries == 0
 
@@ -411,7 +415,7 @@ class LedgerKit:
         self, ledger: Ledger, rival: Ledger, now: float
     ) -> None:
         record = (await ledger.accept(call(now, idle_at=now + 0.05))).record
-        await asyncio.sleep(0.1)
+        await self.pass_time(0.1)
         assert [lease.tries for lease in _of(await rival.claim(100), record, "idle")] == [0]
 
 

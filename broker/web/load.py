@@ -30,12 +30,19 @@ FEW = 32
 class Load:
     """Measures how late the event loop is and how many calls are worked on here."""
 
-    def __init__(self, in_flight: Callable[[], int], most: int) -> None:
+    def __init__(
+        self,
+        in_flight: Callable[[], int],
+        most: int,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._late = False
         self._accepting: dict[object, float] = {}
         """What is being accepted and since when, the oldest first."""
         self._in_flight = in_flight
         self._most = most
+        self._monotonic = monotonic
         self._late_turns = 0
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -49,7 +56,7 @@ class Load:
     def accepting(self) -> Iterator[None]:
         """Around the acceptance of one call."""
         this = object()
-        self._accepting[this] = time.monotonic()
+        self._accepting[this] = self._monotonic()
         try:
             yield
         finally:
@@ -57,7 +64,7 @@ class Load:
 
     def open(self) -> None:
         """Begin to measure, in the running loop."""
-        self._due = time.monotonic() + TICK_S
+        self._due = self._monotonic() + TICK_S
         self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
     def close(self) -> None:
@@ -67,7 +74,7 @@ class Load:
         self._late = False
 
     def _tick(self) -> None:
-        self.measure(time.monotonic() - self._due)
+        self.measure(self._monotonic() - self._due)
         self.open()
 
     def measure(self, late_s: float) -> None:
@@ -76,6 +83,6 @@ class Load:
         calls = self._in_flight()
         since = next(iter(self._accepting.values()), None)
         crowded = len(self._accepting) >= CROWD
-        slow = crowded and since is not None and time.monotonic() - since > ACCEPT_S
+        slow = crowded and since is not None and self._monotonic() - since > ACCEPT_S
         late = calls >= FEW and self._late_turns >= TURNS
         self._late = slow or late or calls >= self._most

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -24,31 +24,60 @@ from broker.stores.codec import VERSION, encode
 from broker.stores.connection import Store, open_store
 from broker.stores.ledger import RedisLedger
 from broker.stores.shared import RedisCounters, RedisLinks
+from broker.testing.fake_clock import SetClock
 from broker.testing.ledger_kit import LEASE_S, LedgerKit, call, call_from, own_number
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
+
+    from broker.ports import Lease
 
 V1 = Path(__file__).parents[1] / "fixtures" / "record-v1.json"
 """A call as the first version of the format kept it."""
+PATIENCE_S = 20.0
 
 
-def _ledger(store: Store) -> RedisLedger:
-    return RedisLedger(store, StoreClock(), lease_s=LEASE_S, retention_s=60, home_region="DE")
+def _ledger(store: Store, clock: StoreClock) -> RedisLedger:
+    return RedisLedger(store, clock, lease_s=LEASE_S, retention_s=60, home_region="DE")
+
+
+class PatientStore(Store):
+    """Waits for a busy machine. How long a caller waits is asked in tests/integration/stores."""
+
+    async def run(
+        self,
+        script: str,
+        keys: Sequence[str],
+        args: Sequence[str | bytes | float],
+        *,
+        within: float | None = None,  # noqa: ARG002 - the point of it
+    ) -> Any:
+        return await super().run(script, keys, args)
+
+
+def _patient(url: str, prefix: str) -> PatientStore:
+    return PatientStore(open_store(url, command_timeout_s=PATIENCE_S), prefix, timeout_s=PATIENCE_S)
 
 
 class _OnStore(LedgerKit):
+    @pytest.fixture(autouse=True)
+    def _clock(self) -> None:
+        self.clock = SetClock()
+
     @pytest.fixture
     def ledger(self, store: Store) -> RedisLedger:
-        return _ledger(store)
+        return _ledger(store, self.clock)
 
     @pytest.fixture
     def rival(self, store: Store) -> RedisLedger:
-        return _ledger(store)
+        return _ledger(store, self.clock)
 
     @pytest.fixture
     def now(self) -> float:
-        return time.time()
+        return self.clock.time()
+
+    async def pass_time(self, seconds: float) -> None:
+        await self.clock.sleep(seconds)
 
     async def test_every_key_ends_by_itself(
         self, store: Store, ledger: RedisLedger, now: float
@@ -216,7 +245,7 @@ class _OnStore(LedgerKit):
     ) -> None:
         caller = own_number()
         record = call_from(caller, now)
-        counters, links = RedisCounters(store), RedisLinks(store, StoreClock())
+        counters, links = RedisCounters(store), RedisLinks(store, self.clock)
         before = await _names(store)
         await ledger.accept(record, [{"at": now, "event": "accepted"}])
         await counters.reserve(ReferenceLimits().of(record)[:1])
@@ -260,7 +289,7 @@ class _OnStore(LedgerKit):
     ) -> None:
         caller = own_number()
         record = (await ledger.accept(call_from(caller, now))).record
-        links = RedisLinks(store, StoreClock())
+        links = RedisLinks(store, self.clock)
         await links.keep("2" * 64, Link("https://shop.example/T-1", now + 9e5), record.id)
         assert await links.find("2" * 64) is not None
         await store.client.delete(store.key("call", record.id))
@@ -303,7 +332,7 @@ async def _names(store: Store) -> set[str]:
 class TestInProcess(_OnStore):
     @pytest.fixture
     async def store(self) -> AsyncIterator[Store]:
-        store = Store(open_store("memory://", command_timeout_s=0.75), "test", timeout_s=0.75)
+        store = _patient("memory://", "test")
         yield store
         await store.aclose()
 
@@ -311,6 +340,16 @@ class TestInProcess(_OnStore):
 class TestRedis(_OnStore):
     @pytest.fixture
     async def store(self, redis_url: str, prefix: str) -> AsyncIterator[Store]:
-        store = Store(open_store(redis_url, command_timeout_s=0.75), prefix, timeout_s=0.75)
+        store = _patient(redis_url, prefix)
         yield store
         await store.aclose()
+
+    async def test_leases_end_by_the_time_of_the_store(self, store: Store) -> None:
+        ledger, rival = _ledger(store, StoreClock()), _ledger(store, StoreClock())
+        began = time.monotonic()
+        saved = await ledger.accept(call(time.time()))
+        taken: Sequence[Lease] = ()
+        while not taken:
+            taken = await rival.claim(100)
+        assert [lease.call_id for lease in taken] == [saved.record.id]
+        assert time.monotonic() - began >= LEASE_S
