@@ -39,6 +39,8 @@ class Answered:
     call_id: str
     request: Literal["start", "reference", "end"]
     status: int
+    code: str | None = None
+    """Of a refusal: `overloaded`, `store_unavailable`, ..."""
 
 
 @dataclass(frozen=True, slots=True)

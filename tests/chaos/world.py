@@ -345,19 +345,21 @@ class World:
         status = None
         for attempt in range(tries):
             replica = first if attempt == 0 else others[attempt % len(others)]
-            status = await self._post(replica.url + path, body or {})
-            if status is not None:
-                self.events.append(Answered(self.now, call.id, request, status))
+            answer = await self._post(replica.url + path, body or {})
+            if answer is not None:
+                status, code = answer
+                self.events.append(Answered(self.now, call.id, request, status, code))
                 if status < 500:
                     return status
             await asyncio.sleep(_REPEAT_AFTER_S)
         return status
 
-    async def _post(self, url: str, body: dict[str, str]) -> int | None:
+    async def _post(self, url: str, body: dict[str, str]) -> tuple[int, str | None] | None:
+        """Status, and the code if it is a refusal; None if nobody answered."""
         try:
             async with self.http.post(url, json=body) as answer:
-                await answer.read()
-                return answer.status
+                content = await answer.json(content_type=None)
+                return answer.status, content.get("code") if answer.status >= 400 else None
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
 
@@ -389,11 +391,6 @@ class World:
                 return True
             await asyncio.sleep(_LOOK_EVERY_S)
         return False
-
-    def answered(self, hundreds: int) -> int:
-        """How many answers had a status of 100 times so many and something."""
-        answers = [event for event in self.events if isinstance(event, Answered)]
-        return sum(answer.status // 100 == hundreds for answer in answers)
 
     def written(self, call: Call) -> dict[str, Any]:
         """What stands in the call's session."""
