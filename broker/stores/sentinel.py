@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 import redis.asyncio as aioredis
@@ -12,6 +14,9 @@ from redis.exceptions import RedisError
 
 if TYPE_CHECKING:
     from broker.stores.address import SentinelAddress
+
+ASK_EVERY_S = 0.5
+"""How often the sentinels are asked who the master is, while connections are open."""
 
 
 class _Sentinels(Sentinel):
@@ -55,9 +60,32 @@ def _named(task: asyncio.Task[Any], service_name: str) -> dict[str, Any] | None:
 
 
 class _MasterPool(SentinelConnectionPool):
-    """Connections to the master; closes those to the sentinels as well."""
+    """Connections to the master, and none to one that the sentinels have replaced.
+
+    A master that was replaced while it ran takes writes for some 10 s more, which nobody will
+    ever see again; only the sentinels tell.
+    """
+
+    _asking: asyncio.Task[None] | None = None
+
+    async def ensure_connection(self, connection: Any) -> None:
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._keep_asking(), context=Context())
+        if (connection.host, connection.port) != self.master_address:
+            await connection.disconnect()
+        await super().ensure_connection(connection)
+
+    async def _keep_asking(self) -> None:
+        while True:
+            await asyncio.sleep(ASK_EVERY_S)
+            with suppress(RedisError, OSError):
+                await self.get_master_address()  # type: ignore[no-untyped-call]
 
     async def aclose(self) -> None:
+        """Closes those to the sentinels as well."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
         await super().aclose()
         await self.sentinel_manager.aclose()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 LEASE_S = 1.5
+BACK_WITHIN_S = 2.0
 
 
 class Connect(Protocol):
@@ -53,3 +55,12 @@ async def accept(ledger: RedisLedger) -> tuple[str, float]:
     except StoreUnavailableError as error:
         return str(error), time.perf_counter() - began
     return "accepted", time.perf_counter() - began
+
+
+async def seconds_until_accepted(ledger: RedisLedger, within_s: float = BACK_WITHIN_S) -> float:
+    """How long it took; the first one on a new connection may need more than its time."""
+    began = time.perf_counter()
+    while (said := (await accept(ledger))[0]) != "accepted":
+        assert time.perf_counter() - began < within_s, said
+        await asyncio.sleep(0.05)
+    return time.perf_counter() - began

@@ -10,26 +10,15 @@ import pytest
 
 from broker.domain.errors import ConfigError, StoreUnavailableError
 from broker.testing.ledger_kit import call
-from tests.integration.stores.conftest import accept, ledger_on
+from tests.integration.stores.conftest import accept, ledger_on, seconds_until_accepted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from broker.stores.ledger import RedisLedger
     from tests.conftest import RedisServer
     from tests.integration.stores.conftest import Connect
 
 REFUSED_WITHIN_S = 0.2
-BACK_WITHIN_S = 2.0
-
-
-async def seconds_until_accepted(ledger: RedisLedger) -> float:
-    """How long it took; the first one on a new connection may need more than its time."""
-    began = time.perf_counter()
-    while (await accept(ledger))[0] != "accepted":
-        assert time.perf_counter() - began < BACK_WITHIN_S
-        await asyncio.sleep(0.05)
-    return time.perf_counter() - began
 
 
 async def test_dead_redis_is_told_in_time_and_what_was_accepted_is_there_after_its_restart(
