@@ -9,7 +9,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -20,6 +19,8 @@ import asyncpg
 import pytest
 import redis
 from hypothesis import settings
+
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -161,13 +162,6 @@ def _wait_for_ping(client: redis.Redis) -> None:
             time.sleep(0.01)
         else:
             return
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture

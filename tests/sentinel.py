@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
-from tests.conftest import START_S, RedisServer, free_port
+from tests.conftest import START_S, RedisServer
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

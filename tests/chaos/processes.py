@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import redis.asyncio as aioredis
 from redis.exceptions import RedisError
+
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -22,14 +23,6 @@ _UP_WITHIN_S = 20.0
 _LOOK_EVERY_S = 0.02
 ROOT = Path(__file__).parents[2]
 BROKER = ("-m", "broker", "serve")
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @dataclass(eq=False)

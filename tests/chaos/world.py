@@ -27,13 +27,13 @@ from tests.chaos.processes import (
     BROKER,
     Program,
     broker_command,
-    free_port,
     redis_program,
     until_answers,
 )
 from tests.chaos.proxy import Boundary, Fault, Proxy, all_well
 from tests.chaos.stand_ins import StandIns
 from tests.chaos.wire import HttpWire, RedisWire, SmtpWire
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence

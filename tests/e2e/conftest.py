@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from uuid import uuid4
 import pytest
 from aiohttp import ClientSession
 from yarl import URL
+
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -121,7 +122,7 @@ class BrokerProcess:
 @pytest.fixture(scope="session")
 def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
     folder = tmp_path_factory.mktemp("sandbox")
-    port, smtp_port = free_ports(2)
+    port, smtp_port = free_port(), free_port()
     options = ("sandbox", "--port", str(port), "--smtp-port", str(smtp_port))
     printed = broker_command(folder, *options, "--print-config")
     assert printed.returncode == 0, printed.stderr
@@ -143,7 +144,7 @@ def serve(
     started: list[Program] = []
 
     def start(**settings: str) -> BrokerProcess:
-        (port,) = free_ports(1)
+        port = free_port()
         base_url = f"http://127.0.0.1:{port}"
         address = {"BROKER_SERVER__PORT": str(port), "BROKER_SERVER__PUBLIC_URL": base_url}
         program = Program(tmp_path, "serve", "--config", str(config), **address, **settings)
@@ -154,15 +155,6 @@ def serve(
     yield start
     for program in started:
         program.kill()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody listens on, all different."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import ClientError, ClientSession
 
-from tests.e2e.conftest import Program, free_ports, until
+from tests.e2e.conftest import Program, until
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,7 +66,7 @@ class Proxy:
 def proxy(tmp_path: Path) -> Iterator[Proxy]:
     if shutil.which("haproxy") is None:
         pytest.skip("haproxy is not installed")
-    listen, first, second = free_ports(3)
+    listen, first, second = (free_port() for _ in range(3))
     addresses = {
         "LISTEN": f"127.0.0.1:{listen}",
         "REPLICA_1": f"127.0.0.1:{first}",

@@ -15,6 +15,7 @@ import pytest
 
 from broker.platforms.babelforce import BabelforceOptions, BabelforcePlatform
 from broker.sdk import CallEndedError, CallRef, PermanentError, Session, TemporaryError
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -38,7 +39,7 @@ def mock_url(specs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     npx = shutil.which("npx")
     if npx is None:
         pytest.skip("npx is not installed")
-    port = _free_port()
+    port = free_port()
     folder = tmp_path_factory.mktemp("prism")
     description = specs / "babelforce-subset.openapi.yaml"
     with (folder / "log").open("wb") as log:
@@ -54,13 +55,6 @@ def mock_url(specs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.domain.errors import StoreUnavailableError
-from tests.conftest import free_port
 from tests.integration.stores.conftest import accept, ledger_on
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
