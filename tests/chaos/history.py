@@ -97,6 +97,8 @@ class History:
     log: str = ""
     secrets: tuple[str, ...] = ()
     """What must not stand in the log, besides the personal data of `calls`."""
+    keyed: bool = False
+    """Whether the message provider takes idempotency keys."""
 
     def of(self, call: Call) -> Iterator[Event]:
         """The events of one call, and those that concern all."""

@@ -61,6 +61,7 @@ class _Facts:
     call: Call
     events: tuple[Event, ...]
     healed_at: float
+    keyed: bool
 
     @cached_property
     def writes(self) -> list[Wrote]:
@@ -111,7 +112,7 @@ def violations(history: History) -> list[Violation]:
     healed_at = max((e.at for e in history.events if isinstance(e, Healed)), default=0.0)
     found = list(_foreign(history)) + list(_told(history))
     for call in history.calls:
-        facts = _Facts(call, tuple(history.of(call)), healed_at)
+        facts = _Facts(call, tuple(history.of(call)), healed_at, history.keyed)
         for rule in _RULES:
             found += [
                 Violation(rule.__name__.strip("_"), call.id, detail, facts.events)
@@ -192,6 +193,12 @@ def _once(facts: _Facts) -> Iterator[str]:
             yield "has two messages of one purpose"
 
 
+def _sure(facts: _Facts) -> Iterator[str]:
+    """Where the provider takes keys, every doubt is cleared up."""
+    if facts.keyed and facts.outcome == "message_unknown":
+        yield "is message_unknown, and its provider could have been asked"
+
+
 def _agrees(facts: _Facts) -> Iterator[str]:
     """The outcome says what the provider and the platform saw."""
     outcome = facts.outcome
@@ -243,4 +250,4 @@ def _ends(facts: _Facts) -> Iterator[str]:
         yield "was written to after its end"
 
 
-_RULES = (_final, _whole, _once, _agrees, _newest, _ends)
+_RULES = (_final, _whole, _once, _sure, _agrees, _newest, _ends)

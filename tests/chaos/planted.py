@@ -11,6 +11,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -18,7 +19,7 @@ from aiohttp import web
 from broker.app import Parts, build_broker, open_parts
 from broker.domain.messages import MessageState
 from broker.logs import configure
-from broker.ports import CallPlatform, CrmAdapter, Saved
+from broker.ports import CallPlatform, Channel, CrmAdapter, Saved
 from broker.settings import load
 from broker.stores.ledger import RedisLedger
 from broker.usecases.lookup import Crm
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from broker.domain.call import CallRef, Phone, Reference
     from broker.domain.customer import Customer
     from broker.domain.record import Record, Session
-    from broker.ports import Lease, Note, Variable
+    from broker.ports import Envelope, Lease, Note, Variable
     from broker.settings import Settings
 
 _SOON_S = 0.4
@@ -125,6 +126,35 @@ class MixCustomers(CrmAdapter):
         return before if found else found
 
 
+class _Hook(Channel):
+    """The real one, to be made worse."""
+
+    keyed = True
+
+    def __init__(self, real: Channel) -> None:
+        self._real = real
+
+    async def send(self, envelope: Envelope, *, within: float) -> str | None:
+        return await self._real.send(envelope, within=within)
+
+    async def ping(self) -> str:
+        return await self._real.ping()
+
+
+class AnotherKey(_Hook):
+    """Gives each attempt a key of its own."""
+
+    async def send(self, envelope: Envelope, *, within: float) -> str | None:
+        another = replace(envelope, reference=f"{envelope.reference}-{token_hex(4)}")
+        return await super().send(another, within=within)
+
+
+class NoKey(_Hook):
+    """Does not know that its provider can be asked again."""
+
+    keyed = False
+
+
 def _ledger(made: type[RedisLedger]) -> Callable[[Parts], Parts]:
     def plant(parts: Parts) -> Parts:
         settings = parts.settings
@@ -143,6 +173,10 @@ def _platform(made: type[_Platform]) -> Callable[[Parts], Parts]:
     return lambda parts: replace(parts, platform=made(parts.platform))
 
 
+def _hook(made: type[_Hook]) -> Callable[[Parts], Parts]:
+    return lambda parts: replace(parts, channels={"hook": made(parts.channels["hook"])})
+
+
 def _crm(parts: Parts) -> Parts:
     crms = [
         Crm(crm.name, MixCustomers(crm.adapter), crm.priority, crm.timeout_s)
@@ -159,6 +193,8 @@ BUGS: Mapping[str, Callable[[Parts], Parts]] = {
     "crossed_sessions": _platform(CrossSessions),
     "stale_write": _platform(StaleWrite),
     "mixed_customers": _crm,
+    "another_key": _hook(AnotherKey),
+    "no_key": _hook(NoKey),
 }
 
 

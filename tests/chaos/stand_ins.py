@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiosmtpd.smtp import SMTP
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.chaos.history import Call, Sent, Wrote
 
@@ -24,6 +25,8 @@ class StandIns:
 
     events: list[Event]
     """Where effects are written down, in order."""
+    hook_secret: str
+    """What requests to the provider with keys are signed with."""
     calls: dict[str, Call] = field(default_factory=dict)
     """By call id."""
     slow: dict[str, float] = field(default_factory=dict)
@@ -76,7 +79,8 @@ class StandIns:
 
     async def _write(self, request: web.Request) -> web.Response:
         session_id, variables = request.match_info["id"], await request.json()
-        if session_id in self.hung_up:
+        guessed = session_id in self.calls  # the platform did not tell in time
+        if guessed or session_id in self.hung_up:
             return web.json_response({"success": False}, status=404)
         self.events.append(Wrote(self._now(), session_id, variables))
         return web.json_response({"success": True, "item": {"id": session_id, "valid": True}})
@@ -89,10 +93,14 @@ class StandIns:
 
     async def _hook(self, request: web.Request) -> web.Response:
         """A provider that takes idempotency keys: the same key again has no effect."""
-        key, message = request.headers["Idempotency-Key"], await request.json()
+        try:
+            message = Webhook(self.hook_secret).verify(await request.text(), dict(request.headers))
+        except WebhookVerificationError:
+            return web.json_response({"error": "signature"}, status=401)
+        key = request.headers["Idempotency-Key"]
         if key not in self._keys:
             self._keys.add(key)
-            self.events.append(Sent(self._now(), message["to"], key))
+            self.events.append(Sent(self._now(), message["data"]["to"], key))
         return web.json_response({"id": key})
 
     def _mail_session(self) -> SMTP:

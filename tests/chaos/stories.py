@@ -77,6 +77,8 @@ STORIES: Mapping[str, Story] = {
     "late": late,
     "hang_up": hang_up,
 }
+SENDING = ("standard", "reference")
+"""The stories with a message: played once more where the provider takes keys."""
 EXPECTED = {
     "premium": "premium",
     "standard": "messaged",

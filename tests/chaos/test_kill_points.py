@@ -11,7 +11,7 @@ import pytest
 
 from tests.chaos.conftest import FULL
 from tests.chaos.proxy import CONNECT, Boundary, Fault
-from tests.chaos.stories import EXPECTED, STORIES
+from tests.chaos.stories import EXPECTED, SENDING, STORIES
 from tests.chaos.wire import BACKGROUND
 from tests.chaos.world import World
 
@@ -101,13 +101,15 @@ async def killed_at(world: World, story: Story, point: Point, victim: Replica) -
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize(
+    ("name", "keyed"), [*((name, False) for name in STORIES), *((name, True) for name in SENDING)]
+)
 async def test_a_kill_at_any_boundary_breaks_no_promise(
-    name: str, tmp_path: Path, seed: int, tally: Tally
+    name: str, tmp_path: Path, seed: int, tally: Tally, *, keyed: bool
 ) -> None:
     story = STORIES[name]
     # Three, so that one restarts, one is killed and one takes over.
-    async with World.open(tmp_path, replicas=3, seed=seed) as world:
+    async with World.open(tmp_path, replicas=3, seed=seed, keyed=keyed) as world:
         points = await kill_points(world, story, EXPECTED[name])
         chosen = points if FULL else world.random.sample(points, min(len(points), SAMPLE))
         victims = itertools.cycle(world.replicas)

@@ -24,7 +24,9 @@ KINDS = ("refuse", "reset", "lost_reply", "error", "hang", "drip")
 FOR_S = size(1, 3)
 SHARE = 0.4
 """How many of the requests are hit."""
-_ALL = list(itertools.product(WIRES, KINDS))
+_PAIRS = [*((name, name == "hook") for name in WIRES), ("redis", True)]
+"""Dependency, and whether messages go to the provider that takes keys."""
+_ALL = [(*pair, kind) for pair, kind in itertools.product(_PAIRS, KINDS)]
 CASES = _ALL if FULL else random.Random(SEED).sample(_ALL, 5)  # noqa: S311 - a game, no secret
 
 
@@ -43,9 +45,9 @@ def _fails(world: World, dependency: str, kind: str) -> Rule:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(("dependency", "kind"), CASES)
+@pytest.mark.parametrize(("dependency", "keyed", "kind"), CASES)
 async def test_failing_network_breaks_no_promise(
-    dependency: str, kind: str, tmp_path: Path, seed: int, tally: Tally
+    dependency: str, kind: str, tmp_path: Path, seed: int, tally: Tally, *, keyed: bool
 ) -> None:
     async def trouble(world: World) -> None:
         world.broke(f"{dependency} {kind}")
@@ -53,8 +55,10 @@ async def test_failing_network_breaks_no_promise(
             world.cut(dependency)
         world.rule = _fails(world, dependency, kind)
         await asyncio.sleep(FOR_S)
+        if kind == "hang":
+            world.cut(dependency)  # healed is only what hangs no more
 
-    async with World.open(tmp_path, seed=seed) as world:
+    async with World.open(tmp_path, seed=seed, keyed=keyed) as world:
         played = await under_load(world, trouble, at_once=6)
         tally.add(faults=1, calls=played)
         world.judge()

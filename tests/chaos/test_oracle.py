@@ -58,8 +58,8 @@ GOOD: Sequence[Event] = (
 )
 
 
-def _judged(events: Sequence[Event], log: str = "") -> set[str]:
-    history = History((CALL, OTHER), tuple(events), log, secrets=("token-1",))
+def _judged(events: Sequence[Event], log: str = "", *, keyed: bool = False) -> set[str]:
+    history = History((CALL, OTHER), tuple(events), log, ("token-1",), keyed)
     return {violation.rule for violation in violations(history)}
 
 
@@ -79,6 +79,12 @@ def test_an_honest_unknown_may_have_arrived_or_not() -> None:
     unknown = Seen(3.5, CALL.id, _view("message_unknown"))
     assert _judged([*GOOD[:-1], unknown]) == set()
     assert _judged([START, GOOD[1], END, unknown]) == set()
+
+
+def test_where_the_provider_takes_keys_nothing_stays_unknown() -> None:
+    assert _judged(GOOD, keyed=True) == set()
+    unknown = Seen(3.5, CALL.id, _view("message_unknown"))
+    assert _judged([*GOOD[:-1], unknown], keyed=True) == {"sure"}
 
 
 def test_time_counts_from_the_healing() -> None:

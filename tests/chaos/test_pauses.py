@@ -30,10 +30,11 @@ async def _pauses(world: World) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("keyed", [False, True])
 async def test_replica_that_was_stopped_past_its_lease_breaks_no_promise(
-    tmp_path: Path, seed: int, tally: Tally
+    tmp_path: Path, seed: int, tally: Tally, *, keyed: bool
 ) -> None:
-    async with World.open(tmp_path, replicas=3, seed=seed) as world:
+    async with World.open(tmp_path, replicas=3, seed=seed, keyed=keyed) as world:
         played = await under_load(world, _pauses)
         tally.add(pauses=PAUSES, calls=played)
         world.judge()

@@ -28,8 +28,12 @@ FOUND_AS = {
     "crossed_sessions": {"mixed"},
     "stale_write": {"newest"},
     "mixed_customers": {"mixed"},
+    "another_key": {"once"},
+    "no_key": {"sure"},
 }
 """Bug -> the rules of the judge, one of which must see it."""
+KEYED = {"another_key", "no_key"}
+"""Bugs that show where the provider takes keys."""
 
 
 async def _kill_while_accepting(world: World) -> None:
@@ -52,7 +56,8 @@ async def _start_and_kill(world: World, point: Point) -> None:
 
 
 async def _kill_after_sending(world: World) -> None:
-    await killed_at(world, stories.standard, ("after smtp text", 1), world.replicas[0])
+    handed_over = "after hook POST hook" if world.keyed else "after smtp text"
+    await killed_at(world, stories.standard, (handed_over, 1), world.replicas[0])
 
 
 async def _repeat_the_start(world: World) -> None:
@@ -85,6 +90,8 @@ PROVOKED: dict[str, Callable[[World], Awaitable[None]]] = {
     "crossed_sessions": _two_calls,
     "stale_write": _late_answer,
     "mixed_customers": _two_calls,
+    "another_key": _kill_after_sending,
+    "no_key": _kill_after_sending,
 }
 
 
@@ -92,17 +99,23 @@ PROVOKED: dict[str, Callable[[World], Awaitable[None]]] = {
 @pytest.mark.parametrize("bug", BUGS)
 async def test_planted_bug_is_found(bug: str, tmp_path: Path, seed: int, tally: Tally) -> None:
     command = ("-m", "tests.chaos.planted", bug)
-    in_memory = bug == "memory_only"
-    async with World.open(tmp_path, seed=seed, command=command, in_memory=in_memory) as world:
+    in_memory, keyed = bug == "memory_only", bug in KEYED
+    async with World.open(
+        tmp_path, seed=seed, command=command, in_memory=in_memory, keyed=keyed
+    ) as world:
         await PROVOKED[bug](world)
         found = {violation.rule for violation in violations(world.history)}
         assert found & FOUND_AS[bug], found
         tally.add(bugs_found=1)
 
 
-async def test_the_real_broker_passes_what_finds_the_bugs(tmp_path: Path, seed: int) -> None:
-    async with World.open(tmp_path, seed=seed) as world:
-        for provoke in PROVOKED.values():
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("keyed", [False, True])
+async def test_the_real_broker_passes_what_finds_the_bugs(
+    tmp_path: Path, seed: int, *, keyed: bool
+) -> None:
+    async with World.open(tmp_path, seed=seed, keyed=keyed) as world:
+        for provoke in dict.fromkeys(PROVOKED.values()):
             await provoke(world)
             await world.until_up(*world.replicas)
         for story in STORIES.values():

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
     from tests.chaos.conftest import Tally
 
-KILLS = size(6, 500)
+KILLS = {False: size(6, 500), True: size(3, 250)}
+"""By mail; where the provider takes keys."""
 
 
 async def _kills(world: World) -> None:
-    for _ in range(KILLS):
+    for _ in range(KILLS[world.keyed]):
         await asyncio.sleep(world.random.uniform(0.1, 0.6))
         victim, survivor = world.random.sample(world.replicas, 2)
         await world.until_up(victim, survivor)  # a third may be starting
@@ -29,8 +30,11 @@ async def _kills(world: World) -> None:
 
 
 @pytest.mark.timeout(3600)
-async def test_random_kills_break_no_promise(tmp_path: Path, seed: int, tally: Tally) -> None:
-    async with World.open(tmp_path, replicas=3, seed=seed) as world:
+@pytest.mark.parametrize("keyed", [False, True])
+async def test_random_kills_break_no_promise(
+    tmp_path: Path, seed: int, tally: Tally, *, keyed: bool
+) -> None:
+    async with World.open(tmp_path, replicas=3, seed=seed, keyed=keyed) as world:
         played = await under_load(world, _kills)
-        tally.add(kills=KILLS, calls=played)
+        tally.add(kills=KILLS[keyed], calls=played)
         world.judge()

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 KEY = "chaos-inbound-key-5f2c"
 PLATFORM_TOKEN = "chaos-platform-token-8a41"
 CRM_TOKEN = "chaos-crm-token-77d0"
+HOOK_SECRET = "whsec_Y2hhb3Mgd2ViaG9vayBzZWNyZXQsIHdvcnRobGVzcw=="
 LEASE_S = 0.5
 LOOKUP_DEADLINE_S = 0.3
 LATE_S = 2.0
@@ -54,6 +55,7 @@ WIRES: dict[str, Callable[[], Wire]] = {
     "ivr": HttpWire,
     "crm": HttpWire,
     "smtp": SmtpWire,
+    "hook": HttpWire,
 }
 """Dependency -> how it is spoken to."""
 _ANSWER_WITHIN_S = 2.0
@@ -114,6 +116,7 @@ failures_per_called_per_10min = 100000
 customer_id = true
 
 [tracking]
+channel = "{channel}"
 link = "direct"
 url_template = "https://shop.example/t/{{track_id}}"
 
@@ -122,6 +125,12 @@ host = "127.0.0.1"
 port = {smtp}
 security = "none"
 sender = "Shop <service@shop.example>"
+
+[channels.hook]
+driver = "webhook"
+url = "http://127.0.0.1:{hook}/hook"
+secret = "{hook_secret}"
+timeout_ms = 2000
 """
 
 
@@ -147,6 +156,8 @@ class World:
     events: list[Event]
     command: Sequence[str] = BROKER
     in_memory: bool = False
+    keyed: bool = False
+    """Whether messages go to the provider that takes keys, and not by mail."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Other values than those of `_CONFIG`: `SERVER__MAX_BODY_BYTES` -> `100`."""
     replicas: list[Replica] = field(default_factory=list)
@@ -164,17 +175,18 @@ class World:
         seed: int = 0,
         command: Sequence[str] = BROKER,
         in_memory: bool = False,
+        keyed: bool = False,
         settings: Mapping[str, str] | None = None,
     ) -> AsyncIterator[World]:
         """`command` starts another program than the broker; `in_memory` gives it no store.
 
-        `settings`: see the field.
+        `keyed`, `settings`: see the fields.
         """
         if shutil.which("redis-server") is None:
             pytest.skip("redis-server is not installed")
         async with AsyncExitStack() as stack:
             events: list[Event] = []
-            stand_ins = StandIns(events)
+            stand_ins = StandIns(events, HOOK_SECRET)
             await stack.enter_async_context(stand_ins.running())
             connector = aiohttp.TCPConnector(force_close=True, limit=0)
             timeout = aiohttp.ClientTimeout(total=_ANSWER_WITHIN_S)
@@ -193,6 +205,7 @@ class World:
                 *(folder, chance, http, redis, stand_ins, events),
                 command=command,
                 in_memory=in_memory,
+                keyed=keyed,
                 settings=settings or {},
             )
             for number in range(replicas):
@@ -210,6 +223,7 @@ class World:
             "ivr": self.stand_ins.http_port,
             "crm": self.stand_ins.http_port,
             "smtp": self.stand_ins.smtp_port,
+            "hook": self.stand_ins.http_port,
         }
         proxies = {
             dependency: Proxy(name, dependency, port, WIRES[dependency], self._at)
@@ -239,9 +253,12 @@ class World:
             deadline_ms=round(LOOKUP_DEADLINE_S * 1000),
             late_ms=round(LATE_S * 1000),
             crm_token=CRM_TOKEN,
+            channel="hook" if self.keyed else "email",
+            hook_secret=HOOK_SECRET,
             ivr=ports["ivr"],
             crm=ports["crm"],
             smtp=ports["smtp"],
+            hook=ports["hook"],
         )
 
     async def _at(self, boundary: Boundary) -> Fault:
@@ -404,8 +421,9 @@ class World:
     def history(self) -> History:
         """What happened until now."""
         log = "".join(path.read_text() for path in self.folder.glob("replica-*.log"))
-        secrets = (KEY, PLATFORM_TOKEN, CRM_TOKEN)
-        return History(tuple(self.stand_ins.calls.values()), tuple(self.events), log, secrets)
+        secrets = (KEY, PLATFORM_TOKEN, CRM_TOKEN, HOOK_SECRET)
+        calls = tuple(self.stand_ins.calls.values())
+        return History(calls, tuple(self.events), log, secrets, self.keyed)
 
     def judge(self) -> None:
         """AssertionError with the story of every call that a promise was broken to."""
