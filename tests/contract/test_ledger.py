@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -135,6 +136,24 @@ class _OnStore(LedgerKit):
         assert not await ledger.renew(saved.leases)
         with pytest.raises(FencedError):
             await ledger.update(saved.record.id, partial(sending, purpose=TRACKING), other)
+
+    async def test_work_that_a_repeated_change_began_is_held_by_one(
+        self, ledger: RedisLedger, rival: RedisLedger, now: float
+    ) -> None:
+        """The answer to the first was lost, and for longer than a lease nobody worked on it."""
+        saved = await ledger.accept(call(now))
+        queued = Message(TRACKING, "email", queued_at=now, due_at=now)
+        change = partial(Record.with_message, changed=queued)
+        await ledger.update(saved.record.id, change, copy(saved.leases[0]))
+        await self.pass_time(LEASE_S * 1.1)
+        await ledger.renew(saved.leases)
+        (taken,) = await rival.claim(100)
+        (begun,) = (await ledger.update(saved.record.id, change, saved.leases[0])).leases
+        assert begun.work == taken.work == "message:tracking"
+        mark = partial(sending, purpose=TRACKING)
+        await ledger.update(saved.record.id, mark, begun)
+        with pytest.raises(FencedError):
+            await rival.update(saved.record.id, mark, taken)
 
     async def test_older_state_of_a_record_is_brought_forward(
         self, store: Store, ledger: RedisLedger, rival: RedisLedger, now: float

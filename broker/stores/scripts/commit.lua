@@ -42,10 +42,12 @@ if rev ~= p.revision and not repeated then
 end
 
 local answer = {1, now, p.revision + 1}
+-- Also if repeated: whoever has claimed it since then must not share an epoch with the caller.
+for _, item in ipairs(p.begin) do
+  answer[#answer + 1] = redis.call('HINCRBY', KEYS[1], 'ep:' .. item[2], 1)
+  redis.call('ZADD', p.prefix .. 'due:' .. item[1], now + p.lease, id .. '|' .. item[2])
+end
 if repeated then
-  for _, item in ipairs(p.begin) do
-    answer[#answer + 1] = tonumber(redis.call('HGET', KEYS[1], 'ep:' .. item[2]))
-  end
   return answer
 end
 
@@ -56,10 +58,6 @@ for _, note in ipairs(p.notes) do
   redis.call('RPUSH', trace, note)
 end
 redis.call('PEXPIRE', trace, p.ttl)
-for _, item in ipairs(p.begin) do
-  answer[#answer + 1] = redis.call('HINCRBY', KEYS[1], 'ep:' .. item[2], 1)
-  redis.call('ZADD', p.prefix .. 'due:' .. item[1], now + p.lease, id .. '|' .. item[2])
-end
 for _, item in ipairs(p.due) do
   redis.call('ZADD', p.prefix .. 'due:' .. item[1], item[3], id .. '|' .. item[2])
   redis.call('HSET', KEYS[1], 'tries:' .. item[2], -1) -- being claimed then is no crash
