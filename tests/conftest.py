@@ -21,6 +21,9 @@ import redis
 from hypothesis import settings
 
 from tests.ports import free_port
+from tests.tally import tally
+
+__all__ = ["tally"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

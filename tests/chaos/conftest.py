@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.tally import Tally
+
+__all__ = ["Tally"]
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 FULL = os.environ.get("CHAOS_SIZE", "sample") == "full"
-REPORT = os.environ.get("CHAOS_REPORT")
-"""A file that gets one line of a Markdown table per test."""
 
 
 def pytest_report_header() -> str:
@@ -31,28 +26,3 @@ def size(sample: int, full: int) -> int:
 @pytest.fixture
 def seed() -> int:
     return SEED
-
-
-@dataclass(eq=False)
-class Tally:
-    """What a test did, for the report."""
-
-    mode: str
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def add(self, **counts: int) -> None:
-        for name, count in counts.items():
-            self.counts[name] = self.counts.get(name, 0) + count
-
-
-@pytest.fixture
-def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
-    """Fill it in: `tally.add(kills=1)`. A test that fails leaves no line."""
-    began = time.monotonic()
-    tally = Tally(request.node.name.removeprefix("test_").replace("_", " "))
-    failures = request.session.testsfailed
-    yield tally
-    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in tally.counts.items())
-    if REPORT and request.session.testsfailed == failures:
-        with Path(REPORT).open("a") as report:
-            report.write(f"| {tally.mode} | {counts} | {time.monotonic() - began:.0f} s | 0 |\n")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.e2e.conftest import BrokerProcess
+    from tests.tally import Tally
 
 NOT_OURS = [ignored_auth, positive_data_acceptance]
 """No key is configured here; and no description can say that a form has no field twice."""
@@ -91,17 +92,22 @@ def out_of_nothing(url: str) -> None:
 
 
 def test_requests_made_from_the_description_get_what_it_says(
-    serve: Callable[..., BrokerProcess],
+    serve: Callable[..., BrokerProcess], tally: Tally
 ) -> None:
     broker = serve()
-    assert from_the_description(broker.base_url) >= REQUESTS / 2
+    sent = from_the_description(broker.base_url)
+    assert sent >= REQUESTS / 2
     assert complaints(broker) == []
+    tally.add(requests=sent)
 
 
-def test_requests_made_out_of_nothing_are_answered(serve: Callable[..., BrokerProcess]) -> None:
+def test_requests_made_out_of_nothing_are_answered(
+    serve: Callable[..., BrokerProcess], tally: Tally
+) -> None:
     broker = serve()
     out_of_nothing(broker.base_url)
     assert complaints(broker) == []
+    tally.add(requests=REQUESTS)
 
 
 def complaints(broker: BrokerProcess) -> list[str]:
