@@ -25,6 +25,8 @@ KEEP_ALIVE_S = 75.0
 """How long a connection may rest between two requests."""
 _SHARE_OF_FILES = 0.8
 """Of the open files the process may have; the others are for Redis, CRMs and the platform."""
+_OTHER_FILES = 64
+"""So many are left for them at least: the event loop alone takes twenty."""
 _SWEEP_S = 0.5
 _PATIENCE_S = 1.0
 """How long a request may be on its way before it has to make room for others."""
@@ -46,7 +48,8 @@ class ConnectionLimits:
     @property
     def room(self) -> int:
         """How many connections there may be, with the open files that this process may have."""
-        return max(1, min(self.most, int(_SHARE_OF_FILES * _open_files())))
+        files = _open_files()
+        return max(1, min(self.most, int(_SHARE_OF_FILES * files), files - _OTHER_FILES))
 
 
 def _open_files() -> int:

@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -21,7 +22,6 @@ from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-    from pathlib import Path
 
 _SOON_S = 20.0
 _LOOK_EVERY_S = 0.05
@@ -96,6 +96,16 @@ class Program:
     def terminate(self) -> None:
         """SIGTERM; see `ended`."""
         self._process.send_signal(signal.SIGTERM)
+
+    def hang_up(self) -> None:
+        """SIGHUP: it reads its clients' secrets again."""
+        self._process.send_signal(signal.SIGHUP)
+
+    @property
+    def cpu_s(self) -> float:
+        """Seconds of processor time that it has used."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     async def ended(self) -> int:
         """Its exit code, once it has ended."""

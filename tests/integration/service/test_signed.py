@@ -106,22 +106,29 @@ async def test_keys_change_under_load_without_a_refusal(serve: Callable[..., Any
 
     async with serve(server={"clients": {"ivr": {"key": old}}}) as service:
         statuses: list[int] = []
-        sent = old
+        sent, over = old, False
 
         async def calls() -> None:
-            for _ in range(20):
+            while not over:
                 body = {"call_id": uuid4().hex}
                 status, _ = await service.post("/v1/calls", body, headers={"X-Api-Key": sent})
                 statuses.append(status)
-                await asyncio.sleep(0.01)
+
+        async def two_more() -> None:
+            """The second was sent after this was called."""
+            enough = len(statuses) + 2
+            while len(statuses) < enough:
+                await asyncio.sleep(0)
 
         load = asyncio.create_task(calls())
-        await asyncio.sleep(0.05)
+        await two_more()
         change_secrets(service.broker, again(f"{new}\n{old}"))
-        await asyncio.sleep(0.05)
+        await two_more()
         sent = new
-        await asyncio.sleep(0.05)
+        await two_more()
         change_secrets(service.broker, again(new))
+        await two_more()
+        over = True
         await load
         assert set(statuses) == {202}
         status, _ = await service.post("/v1/calls", {}, headers={"X-Api-Key": old})
