@@ -35,6 +35,8 @@ PROMISES = frozenset({"accept", "commit", "restore", "link", "erase"})
 PIPELINES = 8
 """On the way at most. What is asked meanwhile travels together in the next one."""
 EXAMINE_S = 10.0
+PROOFS = 10
+"""How often a server may fail to prove that writes last before it stops the start."""
 _CODE = re.compile(r"[A-Z]{3,20}(?= )", re.ASCII)
 
 
@@ -179,7 +181,7 @@ class Store:
         if self._profile == "durable":
             self._proof = self._proof_of(server)
             try:
-                await self.confirm()
+                await self._prove()
             except StoreUnavailableError as error:
                 if self._fails_over or not isinstance(error.__cause__, durability.NotProvedError):
                     raise
@@ -188,6 +190,16 @@ class Store:
                     "replica: the server says no to the first, and no replica confirmed a write"
                 ) from None
         return server.warnings(self._profile)
+
+    async def _prove(self) -> None:
+        """`confirm`, and again if the proof is missing: a replica may be slow for a moment."""
+        for _ in range(PROOFS - 1):
+            try:
+                return await self.confirm()
+            except StoreUnavailableError as error:
+                if not isinstance(error.__cause__, durability.NotProvedError):
+                    raise
+        return await self.confirm()
 
     async def _send_batch(self) -> None:
         """Everything that waits, in one pipeline; a script that the server forgot is sent again."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.domain.errors import StoreUnavailableError
-from tests.integration.stores.conftest import accept, ledger_on
+from tests.integration.stores.conftest import accepted, ledger_on
 from tests.ports import free_port
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ async def test_server_with_a_trusted_certificate_is_used(
     tls_port: int, certificate: Path, connect: Connect
 ) -> None:
     store = connect(f"rediss://127.0.0.1:{tls_port}/0?ssl_ca_certs={certificate}")
-    assert (await accept(ledger_on(store)))[0] == "accepted"
+    await accepted(ledger_on(store))
 
 
 async def test_server_that_nobody_vouches_for_is_not_used(tls_port: int, connect: Connect) -> None:
