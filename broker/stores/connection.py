@@ -21,10 +21,13 @@ from broker.domain.errors import ConfigError, StoreUnavailableError
 from broker.ports import store_patience
 from broker.stores import durability
 from broker.stores.address import MEMORY, is_sentinel, parse_sentinel
+from broker.stores.exchange import exchange
 from broker.stores.sentinel import open_master
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
+
+    from broker.stores.exchange import Command
 
 SCRIPTS = (
     *("accept", "commit", "claim", "extend", "restore"),
@@ -141,9 +144,8 @@ class Store:
 
         StoreUnavailableError if the store is away, full, read-only or proves nothing.
         """
-        pipeline = self.client.pipeline(transaction=False)
-        pipeline.set(self.key("mark"), "", px=durability.MARK_MS)
-        answers, doubt = await self.call(self._executed(pipeline, durable=True))
+        mark = ("SET", self.key("mark"), "", "PX", durability.MARK_MS)
+        answers, doubt = await self.call(self._exchanged([mark], durable=True))
         for fault in (*answers, doubt):
             if isinstance(fault, RedisError):
                 raise _unavailable(fault) from fault
@@ -231,14 +233,14 @@ class Store:
         return answers
 
     async def _pipeline(self, calls: Sequence[_Call], *, by_source: bool) -> list[Any]:
-        pipeline = self.client.pipeline(transaction=False)
-        for call in calls:
-            if by_source:
-                pipeline.execute_command("EVAL", call.script.source, *call.arguments)
-            else:
-                pipeline.execute_command("EVALSHA", call.script.digest, *call.arguments)
+        commands: list[Command] = [
+            ("EVAL", call.script.source, *call.arguments)
+            if by_source
+            else ("EVALSHA", call.script.digest, *call.arguments)
+            for call in calls
+        ]
         durable = any(call.durable for call in calls)
-        answers, doubt = await self._executed(pipeline, durable=durable)
+        answers, doubt = await self._exchanged(commands, durable=durable)
         if doubt is None:
             return answers
         return [
@@ -246,18 +248,16 @@ class Store:
             for call, answer in zip(calls, answers, strict=True)
         ]
 
-    async def _executed(
-        self, pipeline: Any, *, durable: bool
+    async def _exchanged(
+        self, commands: list[Command], *, durable: bool
     ) -> tuple[list[Any], durability.NotProvedError | None]:
         """The answers, and what is wrong with them if the profile wants a proof that is missing."""
         if not durable or self._profile != "durable":
-            return await pipeline.execute(raise_on_error=False), None
+            return await exchange(self.client, commands), None
         if self._proof is None:
             self._proof = self._proof_of(await durability.examine(self.client))
-        proof, asked = self._proof, len(pipeline)
-        for command in proof.commands:
-            pipeline.execute_command(*command)
-        answers = await pipeline.execute(raise_on_error=False)
+        proof, asked = self._proof, len(commands)
+        answers = await exchange(self.client, [*commands, *proof.commands])
         if proof.holds(answers[asked:]):
             return answers[:asked], None
         self._proof = None  # another server may prove it otherwise

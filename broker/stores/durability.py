@@ -117,6 +117,9 @@ async def _from_info(client: aioredis.Redis) -> Server:
 
 
 def _values(answer: Any) -> list[str]:
+    """Of an answer to CONFIG GET: a map, or with RESP2 names and values in turn."""
+    if isinstance(answer, list):
+        return [_text(value) for value in answer[1::2]]
     return [_text(value) for value in answer.values()] if isinstance(answer, dict) else []
 
 
