@@ -16,6 +16,7 @@ from broker.http_client.addresses import RefusedAddressError
 from broker.http_client.paths import checked_base, url_of
 from broker.http_client.retry_after import retry_after
 from broker.http_client.session import dependency_of
+from broker.timing import time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,7 +163,7 @@ class JsonClient:
             accept,
         )
         try:
-            async with asyncio.timeout(within):
+            with time_limit(within):
                 return await self._authorized(request)
         except TimeoutError:
             raise TemporaryError(f"{self._name}: no answer in time") from None

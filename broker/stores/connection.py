@@ -23,6 +23,7 @@ from broker.stores import durability
 from broker.stores.address import MEMORY, is_sentinel, parse_sentinel
 from broker.stores.exchange import exchange
 from broker.stores.sentinel import open_master
+from broker.timing import time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -117,7 +118,7 @@ class Store:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
         if not self._waiting:
-            batch = asyncio.create_task(self._send_batch(), context=Context())
+            batch = loop.create_task(self._send_batch(), context=Context())
             self._batches.add(batch)
             batch.add_done_callback(self._batches.discard)
         arguments = (len(keys), *keys, *args)
@@ -134,7 +135,7 @@ class Store:
     async def call(self, command: Awaitable[Any], *, within: float | None = None) -> Any:
         """The command's answer; StoreUnavailableError if it does not come `within` seconds."""
         try:
-            async with asyncio.timeout(store_patience(within or self._timeout_s)):
+            with time_limit(store_patience(within or self._timeout_s)):
                 return await command
         except (RedisError, OSError, TimeoutError) as error:
             raise _unavailable(error) from error
@@ -210,7 +211,7 @@ class Store:
             waiting, self._waiting = self._waiting, []
             calls = [call for call in waiting if not call.answer.done()]
             try:
-                async with asyncio.timeout(self._timeout_s):
+                with time_limit(self._timeout_s):
                     answers = await self._answers(calls) if calls else []
             except (RedisError, OSError, TimeoutError) as error:
                 answers = [error] * len(calls)

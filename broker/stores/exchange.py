@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from broker.timing import time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +41,7 @@ async def exchange(client: aioredis.Redis, commands: Sequence[Command]) -> list[
 async def _once(connection: Any, commands: Sequence[Command], seconds: float | None) -> list[Any]:
     answers: list[Any] = []
     try:
-        async with asyncio.timeout(seconds):
+        with time_limit(seconds):
             await connection.send_packed_command(connection.pack_commands(commands))
             for _ in commands:
                 try:

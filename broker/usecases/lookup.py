@@ -11,6 +11,7 @@ from broker.domain.customer import Answer, LookupState, matches
 from broker.domain.errors import BrokerError
 from broker.ports import set_deadline
 from broker.presence import Presence
+from broker.timing import time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,7 @@ class Lookup:
         customers: tuple[Customer, ...] = ()
         reason = None
         try:
-            async with asyncio.timeout(crm.timeout_s):
+            with time_limit(crm.timeout_s):
                 customers = await _find(crm.adapter, query)
             state = _state(customers)
         except TimeoutError:

@@ -10,6 +10,7 @@ from broker.domain.call import Phone
 from broker.domain.customer import LookupState
 from broker.domain.errors import BrokerError, CallEndedError, SessionNotFoundError
 from broker.domain.record import Session
+from broker.timing import time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -132,7 +133,7 @@ class Run:
         if self._session is not None:
             return self._session
         try:
-            async with asyncio.timeout(within):
+            with time_limit(within):
                 return await self.session()
         except (BrokerError, TimeoutError):
             return None

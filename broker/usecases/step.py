@@ -32,6 +32,7 @@ from broker.domain.progress import (
 )
 from broker.domain.record import Over, Record, Written
 from broker.domain.references import ReferenceLimits
+from broker.timing import time_limit
 from broker.usecases.run import Deadlines, Run
 
 if TYPE_CHECKING:
@@ -281,7 +282,7 @@ class StepJob:
             raise FencedError("the lease ran out before the write")
         run.unnoted = True
         try:
-            async with asyncio.timeout(within):
+            with time_limit(within):
                 session = record.session or await run.session()
                 await self.platform.write(session, self.variables.of(record), within=within)
         except CallEndedError:
