@@ -10,7 +10,7 @@ from broker.domain.customer import TEXT_LIMIT, value_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from broker.domain.record import Record
+    from broker.domain.record import Record, Step
 
 PROFILE = {"email": "ivr.email", "premium": "ivr.premium", "track_id": "ivr.track_id"}
 """Customer field -> session variable, written by default."""
@@ -46,8 +46,9 @@ class Variables:
     def of(self, record: Record) -> dict[str, str | bool | int]:
         """The whole session content for `record`; a value that does not exist is left out."""
         written: dict[str, str | bool | int] = {}
+        shown = record.shown
         for source, name in self.names.items():
-            value = _value(record, source)
+            value = _value(record, shown, source)
             if value is not None:
                 written[name] = value[:TEXT_LIMIT] if isinstance(value, str) else value
         return written
@@ -64,17 +65,16 @@ def default_name(source: str) -> str:
     return known.get(source, "ivr." + source.removeprefix("extra."))
 
 
-def _value(record: Record, source: str) -> str | bool | int | None:
+def _value(record: Record, shown: Step | None, source: str) -> str | bool | int | None:
     if source in STEP or source in OPTIONAL_STEP:
-        return _step_value(record, source)
+        return _step_value(shown, source)
     if record.customer is None:
         return None
     value = value_of(record.customer, "id" if source == "customer_id" else source)
     return value if isinstance(value, (str, bool)) else None
 
 
-def _step_value(record: Record, source: str) -> str | int | None:
-    step = record.shown
+def _step_value(step: Step | None, source: str) -> str | int | None:
     if step is None:
         return None
     if source == "lookup_ms":

@@ -44,6 +44,7 @@ TABLE: Mapping[str, Rule] = {
 }
 """A key, or the last words of a longer one (`customer_email`) -> how its value is shown."""
 
+_PLAINLY = (None, Rule.PLAIN)
 _OURS = ("timestamp", "level", "logger", "exception")
 _EVENT_LENGTH = 200
 _EMAIL = re.compile(r"[^\s@<>\"'=:,;()]+@[A-Za-z0-9.-]+")
@@ -65,12 +66,13 @@ class Redaction:
         line: dict[str, Any] = {"event": event_text(event.pop("event", ""))}
         line |= {key: event.pop(key) for key in _OURS if key in event}
         for key, value in event.items():
-            if value is None or value is True or value is False:
+            kind, rule = type(value), _rule_of(key)
+            if kind is bool or value is None or (kind is int and rule is None):
                 line[key] = value
-            elif type(value) is str and _rule_of(key) is None:  # most of all values
-                line[key] = scrubbed(value)
+            elif kind is str and rule in _PLAINLY:  # most of all values
+                line[key] = scrubbed(value) if rule is None else value
             else:
-                line[str(key)] = self._shown(str(key), value)
+                line[key] = self._shown(key, value)
         return line
 
     def _shown(self, key: str, value: Any) -> Any:

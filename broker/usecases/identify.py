@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from broker.domain.call import Phone
+from broker.domain.call import Caller, Phone
 from broker.domain.customer import LookupState
 from broker.domain.errors import UnknownCallError
 from broker.domain.progress import add_leg, add_reference
@@ -65,8 +65,9 @@ class Identify:
         if event.is_child:
             return await self._on_child(event)
         now = self.clock.time()
-        step = self._number_step(event, now)
-        record = self._new_record(event, now, (step,))
+        number = self._number(event)
+        step = _number_step(number, now)
+        record = self._new_record(event, number, now, (step,))
         note = {"at": now, "event": "accepted", "step": NUMBER}
         try:
             known = (await self.book.open(record, [note])).record
@@ -97,7 +98,7 @@ class Identify:
         if record is None and event.is_child:
             return None, ""
         if record is None:
-            new = self._new_record(event, self.clock.time(), ())
+            new = self._new_record(event, self._number(event), self.clock.time(), ())
             try:
                 record = (await self.book.open(new)).record
             except UnknownCallError:
@@ -159,22 +160,15 @@ class Identify:
         self.metrics.reference_limits.labels(name).inc()
         log.warning("reference_limit", call=record.id, limit=name)
 
-    def _number_step(self, event: CallStarted, now: float) -> Step:
-        number = self.numbering.parse(event.from_, event.to, anonymous=event.anonymous)
-        if isinstance(number, Phone):
-            return Step(NUMBER, now, number.e164)
-        withheld = number == "withheld"
-        return Step(NUMBER, now, preset=LookupState.WITHHELD if withheld else LookupState.NOT_FOUND)
+    def _number(self, event: CallStarted) -> Phone | Caller:
+        return self.numbering.parse(event.from_, event.to, anonymous=event.anonymous)
 
-    def _spelled(self, event: CallStarted) -> str | None:
-        """The caller's number in E.164 if it is one, else as it came."""
-        number = self.numbering.parse(event.from_, event.to, anonymous=event.anonymous)
-        return number.e164 if isinstance(number, Phone) else event.from_
-
-    def _new_record(self, event: CallStarted, now: float, steps: tuple[Step, ...]) -> Record:
+    def _new_record(
+        self, event: CallStarted, number: Phone | Caller, now: float, steps: tuple[Step, ...]
+    ) -> Record:
         data = CallData(
             session_id=event.session_id,
-            from_=self._spelled(event),
+            from_=number.e164 if isinstance(number, Phone) else event.from_,
             to=event.to,
             agent_id=event.agent_id,
             anonymous=event.anonymous,
@@ -197,6 +191,13 @@ def _add_number(record: Record, step: Step) -> Record:
     if record.over is not None or known:
         return record
     return replace(record, steps=(step, *record.steps))
+
+
+def _number_step(number: Phone | Caller, now: float) -> Step:
+    if isinstance(number, Phone):
+        return Step(NUMBER, now, number.e164)
+    withheld = number is Caller.WITHHELD
+    return Step(NUMBER, now, preset=LookupState.WITHHELD if withheld else LookupState.NOT_FOUND)
 
 
 def _limited(step: Step) -> Step:
