@@ -204,11 +204,14 @@ class StepJob:
     async def _decide(self, run: Run, change: partial[Record], finding: Finding) -> None:
         """Save the decision. While the store is away, say `timeout` and go on trying."""
         while True:
+            asked_at = self.clock.monotonic()
             try:
                 await run.save(change, run.notes())
             except StoreUnavailableError:
                 if run.age() > self.deadlines.useful_s:
                     raise
+                if asked_at < run.lease.expires <= self.clock.monotonic():
+                    continue  # maybe this process stood still, and another knows better by now
                 if not run.said_timeout and not finding.late:
                     run.said_timeout = True
                     await self._say_timeout(run)

@@ -61,6 +61,8 @@ class ShakyStore(Store):
     """Everything asked of it happens, but its answer is lost."""
     unreadable = False
     """No call can be looked at."""
+    standstill: asyncio.Event | None = None
+    """Whatever is asked waits for it and fails then, as after SIGSTOP and SIGCONT."""
     commits = 0
     deaf_to_commit: int | None = None
     """The commit, counted from 1, of which the answer is lost."""
@@ -75,6 +77,9 @@ class ShakyStore(Store):
     ) -> Any:
         if self.away:
             raise StoreUnavailableError("store: away", 1.0)
+        if self.standstill is not None:
+            await self.standstill.wait()
+            raise StoreUnavailableError("store: no answer in time", 1.0)
         answer = await super().run(script, keys, args, within=within)
         self.commits += script == "commit"
         if self.deaf or self.commits == self.deaf_to_commit:

@@ -17,6 +17,7 @@ from broker.ports import CrmAdapter
 from broker.testing.fake_crm import FakeCrm
 from broker.usecases.identify import CallStarted
 from broker.usecases.lookup import Crm
+from tests.unit.usecases.conftest import LEASE_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from broker.domain.call import Phone, Reference
     from broker.domain.customer import Customer
     from broker.ports import Lease
-    from tests.unit.usecases.conftest import World
+    from tests.unit.usecases.conftest import ShakyStore, World
 
 CALLER = "+493023125001"
 
@@ -358,6 +359,41 @@ async def test_timeout_said_without_the_ledger_is_taken_back_if_a_reference_knew
     assert world.session(record)["ivr.lookup"] == "found"
 
 
+async def test_replica_that_stood_still_past_its_lease_says_no_timeout_over_what_the_heir_found(
+    world: World, premium: Customer
+) -> None:
+    record = await _stands_still_at_its_decision(world, premium, road := world.own_road())
+    world.replica().worker.open()
+    await world.until(record, lambda r: r.step(NUMBER).done)
+    written = len(world.platform.writes)
+    _goes_on(road)
+    await asyncio.sleep(0.5)
+    assert world.session(record)["ivr.lookup"] == "found"
+    assert len(world.platform.writes) == written
+
+
+async def test_replica_that_stood_still_says_timeout_if_the_store_is_away_then(
+    world: World, premium: Customer
+) -> None:
+    record = await _stands_still_at_its_decision(world, premium, road := world.own_road())
+    await asyncio.sleep(LEASE_S)
+    road.away = True
+    _goes_on(road)
+    await asyncio.sleep(0.01)
+    assert world.session(record) == {"ivr.lookup": "timeout", "ivr.route": "reference"}
+
+
+async def test_replica_that_stood_still_goes_on_if_nobody_took_over(
+    world: World, premium: Customer
+) -> None:
+    record = await _stands_still_at_its_decision(world, premium, road := world.own_road())
+    await asyncio.sleep(LEASE_S)
+    _goes_on(road)
+    world.replicas[0].worker.open()
+    await world.until(record, lambda r: r.step(NUMBER).done)
+    assert [write.variables["ivr.lookup"] for write in world.platform.writes] == ["found"]
+
+
 async def test_write_that_lands_after_the_heirs_is_repaired(
     world: World, premium: Customer
 ) -> None:
@@ -450,6 +486,24 @@ async def test_step_that_nobody_finishes_is_given_up(world: World) -> None:
     assert over is not None
     assert (over.outcome, over.reason) == (Outcome.FAILED, "poison")
     assert (await replica.book.ledger.due())["calls"].dead == 1
+
+
+async def _stands_still_at_its_decision(
+    world: World, customer: Customer, road: ShakyStore
+) -> Record:
+    """A call whose customer was found by a replica that does not come to saving it."""
+    world.crm.add(customer, CALLER)
+    world.crm.hold()
+    record = await world.starts(world.replica(road))
+    road.standstill = asyncio.Event()
+    world.crm.release()
+    return record
+
+
+def _goes_on(road: ShakyStore) -> None:
+    stood, road.standstill = road.standstill, None
+    assert stood is not None
+    stood.set()
 
 
 async def _dies(replica: object) -> None:
