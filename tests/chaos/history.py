@@ -76,6 +76,8 @@ class Broke:
 
     at: float
     what: str
+    lasts: bool = False
+    """Until the next `Healed`; otherwise it is over within a moment."""
 
 
 @dataclass(frozen=True, slots=True)

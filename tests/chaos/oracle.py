@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from tests.chaos.history import Answered, Broke, Call, Healed, Seen, Sent, Wrote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tests.chaos.history import Event, History
 
 FINAL_WITHIN_S = 10.0
 """Every call has its outcome this long after the last fault, and after its own end."""
 REPAIRED_IN_S = 1.0
+MOMENT_S = 2.0
+"""A fault that does not last is over by then, and what came so shortly before it may be unnoted."""
 WRITES_END_S = 3.0
 """A write that was under way when the call ended may still arrive."""
 _NO_MESSAGE = frozenset(
@@ -213,13 +216,26 @@ def _agrees(facts: _Facts) -> Iterator[str]:
         yield "got its message before the session showed the customer"
     if facts.sent and not shown:
         yield "got a message, and the session never showed the customer"
-    if outcome == "call_gone" and facts.writes and not _excused(facts):
-        yield "is call_gone, and its session was written"
+    if outcome == "call_gone" and any(_noted(event) for event in facts.seen):
+        yield "is call_gone, and a broker has said that its session was written"
+    if outcome == "call_gone" and not all(_in_trouble(w.at, facts.events) for w in facts.writes):
+        yield "is call_gone, and its session was written while nothing was broken"
 
 
-def _excused(facts: _Facts) -> bool:
-    """Whether a fault may have come between a write and its note."""
-    return any(isinstance(event, Broke) for event in facts.events)
+def _noted(seen: Seen) -> bool:
+    """Whether the record knows of a write that took effect."""
+    return seen.view is not None and any(step["written"] == "ok" for step in seen.view["steps"])
+
+
+def _in_trouble(at: float, events: Sequence[Event]) -> bool:
+    """Whether a fault may have come between a write at that time and its note."""
+    for number, event in enumerate(events):
+        if isinstance(event, Broke) and event.at - MOMENT_S <= at:
+            later = (healed.at for healed in events[number:] if isinstance(healed, Healed))
+            ends = next(later, math.inf) if event.lasts else event.at + MOMENT_S
+            if at <= ends:
+                return True
+    return False
 
 
 def _newest(facts: _Facts) -> Iterator[str]:
@@ -238,9 +254,10 @@ def _beyond_repair(facts: _Facts) -> bool:
 
     The one exception that docs/reliability.md names and that shows here.
     """
-    ended = facts.taken("end")
-    stopped = any(isinstance(e, Broke) and e.what.endswith("stopped") for e in facts.events)
-    return stopped and bool(ended) and ended[0] - facts.writes[-1].at < REPAIRED_IN_S
+    ended, last = facts.taken("end"), facts.writes[-1].at
+    stops = (e.at for e in facts.events if isinstance(e, Broke) and e.what.endswith("stopped"))
+    late = any(0 <= last - stopped_at <= MOMENT_S for stopped_at in stops)
+    return late and bool(ended) and ended[0] - last < REPAIRED_IN_S
 
 
 def _ends(facts: _Facts) -> Iterator[str]:

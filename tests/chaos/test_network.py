@@ -50,7 +50,7 @@ async def test_failing_network_breaks_no_promise(
     dependency: str, kind: str, tmp_path: Path, seed: int, tally: Tally, *, keyed: bool
 ) -> None:
     async def trouble(world: World) -> None:
-        world.broke(f"{dependency} {kind}")
+        world.broke(f"{dependency} {kind}", lasts=True)
         if kind == "refuse":
             world.cut(dependency)
         world.rule = _fails(world, dependency, kind)

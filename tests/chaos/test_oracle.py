@@ -128,10 +128,36 @@ def test_whatever_is_personal_or_secret_is_found_in_a_log(told: str) -> None:
 
 def test_a_stale_write_just_before_the_end_is_excused_only_if_somebody_stood_still() -> None:
     stale = Wrote(2.5, CALL.session_id, TIMEOUT)
-    assert _judged([Broke(0.5, "replica-1 stopped"), *_with(stale, 3)]) == set()
-    assert _judged([Broke(0.5, "replica-1 killed"), *_with(stale, 3)]) == {"newest"}
+    assert _judged([Broke(0.6, "replica-1 stopped"), *_with(stale, 3)]) == set()
+    assert _judged([Broke(0.6, "replica-1 killed"), *_with(stale, 3)]) == {"newest"}
+    assert _judged([Broke(0.4, "replica-1 stopped"), *_with(stale, 3)]) == {"newest"}
+    assert _judged([*_with(stale, 3), Broke(2.6, "replica-1 stopped")]) == {"newest"}
 
 
-def test_a_write_whose_note_may_be_lost_does_not_contradict_call_gone() -> None:
-    gone = Seen(3.5, CALL.id, _view("call_gone"))
-    assert _judged([START, GOOD[1], Broke(1.6, "killed"), END, gone]) == set()
+CUT = [{"name": "number", "lookup": "found", "written": None}]
+GONE = Seen(9.5, CALL.id, _view("call_gone", steps=CUT, messages=[]))
+
+
+@pytest.mark.parametrize(
+    "fault", [Broke(1.6, "killed"), Broke(1.4, "stopped"), Broke(-9.0, "store away", lasts=True)]
+)
+def test_a_write_whose_note_may_be_lost_does_not_contradict_call_gone(fault: Broke) -> None:
+    assert _judged([fault, START, GOOD[1], END, GONE]) == set()
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [],
+        [Broke(-0.6, "killed")],
+        [Broke(3.6, "killed")],
+        [Broke(-9.0, "store away", lasts=True), Healed(-8.0)],
+    ],
+)
+def test_a_write_far_from_every_fault_contradicts_call_gone(faults: list[Event]) -> None:
+    assert _judged([*faults, START, GOOD[1], END, GONE]) == {"agrees"}
+
+
+def test_a_write_that_was_noted_contradicts_call_gone_whatever_broke() -> None:
+    noted = Seen(1.55, CALL.id, _view(None, messages=[]))
+    assert _judged([START, GOOD[1], noted, Broke(1.6, "killed"), END, GONE]) == {"agrees"}

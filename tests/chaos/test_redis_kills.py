@@ -26,7 +26,7 @@ _AWAY_S = 1.5
 async def _kills(world: World) -> None:
     for _ in range(KILLS):
         await asyncio.sleep(world.random.uniform(0.3, 1.0))
-        world.broke("redis killed")
+        world.broke("redis killed", lasts=True)
         await world.redis.kill()
         await asyncio.sleep(world.random.uniform(0.0, 0.5))
         await world.redis.start()
@@ -51,7 +51,7 @@ async def test_caller_who_waits_hears_timeout_while_the_store_is_away(
         call = world.new_call(premium=True, slow_s=LOOKUP_DEADLINE_S / 2)
         body = {"call_id": call.id, "session_id": call.session_id, "from": call.number}
         assert await world.ask("start", call, body) == 202
-        world.broke("store away")
+        world.broke("store away", lasts=True)
         world.rule = away
         world.cut("redis")
         refused = world.new_call()

@@ -268,9 +268,9 @@ class World:
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def broke(self, what: str) -> None:
-        """Note that a fault begins."""
-        self.events.append(Broke(self.now, what))
+    def broke(self, what: str, *, lasts: bool = False) -> None:
+        """Note that a fault begins; `lasts`: it goes on until `healed`."""
+        self.events.append(Broke(self.now, what, lasts))
 
     def healed(self) -> None:
         """No more faults: from here on the brokers' time for the outcomes runs."""
