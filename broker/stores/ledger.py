@@ -99,6 +99,7 @@ class RedisLedger(Ledger):
             alias = self._store.key("alias", any_id)
             owner = await self._store.call(self._store.client.get(alias))
             if owner is None or owner.decode() == any_id:
+                await self._store.stand_by_reads()
                 return None
             return await self._load(owner.decode())
         return int(rev), decode(doc), (nonce or b"").decode()
@@ -198,6 +199,7 @@ class RedisLedger(Ledger):
             lease.revision, lease.record = revision, record
 
     async def claim(self, limit: int, suspects: int = 1) -> Sequence[Lease]:
+        await self._store.stand_by_reads()  # what cannot be saved here is better done elsewhere
         asked_at = self._clock.monotonic()
         params = {
             "limit": limit,

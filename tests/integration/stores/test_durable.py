@@ -132,3 +132,20 @@ async def test_what_promises_nothing_does_not_wait_for_the_replica(
         assert await ledger.renew(saved.leases) == []
     finally:
         replica.wake()
+
+
+async def test_without_its_replica_no_call_is_unknown_and_no_work_is_taken_over(
+    pair: tuple[RedisServer, RedisServer], connect: Connect
+) -> None:
+    """It may be a master that was replaced: others know of calls and leases that it does not."""
+    master, replica = pair
+    ledger = ledger_on(connect(master.url, "durable"))
+    await accepted(ledger)
+    replica.hang()
+    try:
+        with pytest.raises(StoreUnavailableError, match="no replica"):
+            await ledger.find("unknown")
+        with pytest.raises(StoreUnavailableError, match="no replica"):
+            await ledger.claim(10)
+    finally:
+        replica.wake()
