@@ -232,7 +232,8 @@ class RedisLedger(Ledger):
 
     async def _bury(self, call_id: str, work: str) -> None:
         """Take the work of a record that nobody can read out of the way; it is kept as it is."""
-        pipeline, member = self._store.client.pipeline(), f"{call_id}|{work}"
+        pipeline = self._store.client.pipeline(transaction=False)
+        member = f"{call_id}|{work}"
         now = _ms(self._clock.time())
         pipeline.zadd(self._store.key("dead", _set_of(work)), {member: now})
         pipeline.zrem(self._store.key("due", _set_of(work)), member)
