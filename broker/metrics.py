@@ -98,7 +98,9 @@ class Metrics:
             ["dependency"],
             registry=registry,
         )
-        self.store_up = Gauge("broker_store_up", "1 if the store answers", registry=registry)
+        self.store_up = Gauge(
+            "broker_store_up", "1 if the store takes what is written", registry=registry
+        )
         Info("broker_build", "The running version", registry=registry).info({"version": _version()})
 
     def render(self) -> bytes:

@@ -97,6 +97,8 @@ class Store:
         self._profile = profile
         self._fails_over = fails_over
         self._proof: durability.Proof | None = None
+        self._refuses = False
+        """Whether the server has refused a write, and has taken none of `confirm` since."""
         self._examined_at = -math.inf
         self._scripts = {name: _Script(name) for name in SCRIPTS}
         self._waiting: list[_Call] = []
@@ -128,6 +130,7 @@ class Store:
         try:
             return await answer
         except (RedisError, OSError) as error:
+            self._refuses |= isinstance(error, ResponseError)
             raise _unavailable(error) from error
         finally:
             timer.cancel()
@@ -149,11 +152,16 @@ class Store:
         answers, doubt = await self.call(self._exchanged([mark], durable=True))
         for fault in (*answers, doubt):
             if isinstance(fault, RedisError):
+                self._refuses |= isinstance(fault, ResponseError)
                 raise _unavailable(fault) from fault
+        self._refuses = False
 
     async def stand_by_reads(self) -> None:
-        """With `durable`: what was read outlives the server, whoever wrote it. Else nothing."""
-        if self._profile == "durable":
+        """With `durable`: what was read outlives the server, whoever wrote it.
+
+        Else that the server takes writes again, if it has refused one.
+        """
+        if self._profile == "durable" or self._refuses:
             await self.confirm()
 
     async def ready(self) -> None:

@@ -62,7 +62,6 @@ class Ops:
         except StoreUnavailableError:
             self.metrics.store_up.set(0)
         else:
-            self.metrics.store_up.set(1)
             for name, work in due.items():
                 self.metrics.due.labels(name).set(work.held)
                 self.metrics.oldest_due.labels(name).set(work.overdue_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from broker.domain.call import Phone
 from broker.domain.customer import LookupState
 from broker.domain.errors import ConfigError
 from broker.settings import from_mapping
+from broker.worker import CLAIM_EVERY_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +93,19 @@ async def test_store_that_is_away_at_the_start_stops_only_the_accepting(
         status, problem = await service.post("/v1/calls", {"call_id": "c1", "from": "anonymous"})
         assert time.perf_counter() - began < 0.2
         assert (status, problem["code"]) == (503, "store_unavailable")
+
+
+async def test_full_store_answers_and_yet_is_not_up(
+    serve: Callable[..., Any], start_redis: Callable[..., RedisServer]
+) -> None:
+    async with serve(store={"url": start_redis("--maxmemory", "500kb").url}) as service:
+        status, problem = await service.post("/v1/calls", {"call_id": "c1", "from": "anonymous"})
+        assert (status, problem["code"]) == (503, "store_unavailable")
+        status, ready = await service.get("/readyz")
+        assert (status, ready["detail"]) == (503, "store: OutOfMemoryError")
+        await asyncio.sleep(2 * CLAIM_EVERY_S)
+        async with service.http.get(f"{service.url}/metrics") as shown:
+            assert "broker_store_up 0.0" in await shown.text()
 
 
 async def test_store_that_throws_calls_away_is_refused_at_the_start(

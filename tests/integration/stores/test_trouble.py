@@ -6,9 +6,17 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+import redis.asyncio as aioredis
 
 from broker.domain.errors import ConfigError, StoreUnavailableError
-from tests.integration.stores.conftest import accept, accepted, answer_of, in_time, ledger_on
+from tests.integration.stores.conftest import (
+    BACK_WITHIN_S,
+    accept,
+    accepted,
+    answer_of,
+    in_time,
+    ledger_on,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,12 +95,43 @@ async def test_full_redis_refuses_and_is_not_ready(
     assert await answer_of(ledger) == "store: OutOfMemoryError"
     with pytest.raises(StoreUnavailableError, match="OutOfMemoryError"):
         await ledger.ping()
+    with pytest.raises(StoreUnavailableError, match="OutOfMemoryError"):
+        await ledger.claim(10)  # it would answer: nothing is due
     await store.client.config_set("maxmemory", "100mb")
+    await accepted(ledger)
+    await ledger.ping()
+    assert await ledger.claim(10) == []
+
+
+async def test_redis_whose_disk_is_full_refuses_until_it_can_save_again(
+    start_redis: Callable[..., RedisServer], connect: Connect
+) -> None:
+    server = start_redis("--save", "3600 1")
+    ledger = ledger_on(connect(server.url))
+    await accepted(ledger)
+    in_the_way = server.folder / "dump.rdb"  # no snapshot can be put where a folder is
+    in_the_way.mkdir()
+    await _snapshot(server)
+    assert await answer_of(ledger) == "store: MISCONF"
+    for asked in (ledger.ping(), ledger.claim(10)):
+        with pytest.raises(StoreUnavailableError, match="MISCONF"):
+            await asked
+    in_the_way.rmdir()
+    await _snapshot(server)
     await accepted(ledger)
     await ledger.ping()
 
 
-async def test_redis_that_cannot_save_refuses_by_its_own_code(
+async def _snapshot(server: RedisServer) -> None:
+    """Have it saved, or tried to."""
+    async with aioredis.Redis.from_url(server.url) as client:
+        await client.bgsave()
+        async with asyncio.timeout(BACK_WITHIN_S):
+            while (await client.info("persistence"))["rdb_bgsave_in_progress"]:
+                await asyncio.sleep(0.02)
+
+
+async def test_redis_without_enough_replicas_refuses_by_its_own_code(
     start_redis: Callable[..., RedisServer], connect: Connect
 ) -> None:
     store = connect(start_redis("--min-replicas-to-write", "1").url)
