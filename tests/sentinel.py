@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOOK_EVERY_S = 0.05
+PAUSE_MS = 30_000
+LEFT_WITHIN_S = 1.5
+"""A broker leaves a master that was replaced after this time."""
 PASSWORD = "of-the-data-nodes"
 SENTINEL_PASSWORD = "of-the-sentinels"
 SERVICE = "shop"
@@ -108,10 +111,26 @@ class SentinelGroup:
         with closing(self._ask(self._ports[0])) as sentinel:
             sentinel.sentinel_failover(SERVICE)
 
+    def hand_over(self) -> None:
+        """A planned failover: the old master takes no write until everybody has left it."""
+        old = self.master
+        with redis.Redis.from_url(old.url) as client:
+            client.client_pause(PAUSE_MS, all=False)
+            self.fail_over()
+            until(lambda: self.replaced(old), PAUSE_MS / 1000)
+            time.sleep(LEFT_WITHIN_S)
+            client.client_unpause()
+
+    def replaced(self, old: RedisServer) -> bool:
+        """Whether another one is the master, and all others but `old` follow it."""
+        return self.master is not old and self._follow(*(s for s in self.servers if s is not old))
+
     def whole(self) -> bool:
         """Whether all servers run and follow the master, and every sentinel knows all others."""
         try:
-            return all(self._knows_all(port) for port in self._ports) and self._all_follow()
+            return all(self._knows_all(port) for port in self._ports) and self._follow(
+                *self.servers
+            )
         except redis.RedisError:
             return False
 
@@ -123,9 +142,9 @@ class SentinelGroup:
         all_known = len(replicas) == len(self.servers) - 1 and len(others) == len(self._ports) - 1
         return all_known and not away
 
-    def _all_follow(self) -> bool:
+    def _follow(self, *servers: RedisServer) -> bool:
         master = self.master
-        for server in self.servers:
+        for server in servers:
             with redis.Redis.from_url(server.url, socket_timeout=1) as client:
                 told = client.info("replication")
             follows = told.get("master_port"), told.get("master_link_status")

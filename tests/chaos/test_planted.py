@@ -99,10 +99,8 @@ PROVOKED: dict[str, Callable[[World], Awaitable[None]]] = {
 @pytest.mark.parametrize("bug", BUGS)
 async def test_planted_bug_is_found(bug: str, tmp_path: Path, seed: int, tally: Tally) -> None:
     command = ("-m", "tests.chaos.planted", bug)
-    in_memory, keyed = bug == "memory_only", bug in KEYED
-    async with World.open(
-        tmp_path, seed=seed, command=command, in_memory=in_memory, keyed=keyed
-    ) as world:
+    store, keyed = "memory://" if bug == "memory_only" else None, bug in KEYED
+    async with World.open(tmp_path, seed=seed, command=command, store=store, keyed=keyed) as world:
         await PROVOKED[bug](world)
         found = {violation.rule for violation in violations(world.history)}
         assert found & FOUND_AS[bug], found

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
     from tests.chaos.conftest import Tally
     from tests.chaos.proxy import Boundary
+    from tests.chaos.world import Profile
 
-KILLS = size(3, 50)
+KILLS = {"fast": size(3, 50), "durable": size(1, 10)}
 _AWAY_S = 1.5
 
 
 async def _kills(world: World) -> None:
-    for _ in range(KILLS):
+    for _ in range(KILLS[world.profile]):
         await asyncio.sleep(world.random.uniform(0.3, 1.0))
         world.broke("redis killed", lasts=True)
         await world.redis.kill()
@@ -33,10 +34,13 @@ async def _kills(world: World) -> None:
 
 
 @pytest.mark.timeout(1800)
-async def test_killed_redis_loses_nothing(tmp_path: Path, seed: int, tally: Tally) -> None:
-    async with World.open(tmp_path, seed=seed) as world:
+@pytest.mark.parametrize("profile", KILLS)
+async def test_killed_redis_loses_nothing(
+    profile: Profile, tmp_path: Path, seed: int, tally: Tally
+) -> None:
+    async with World.open(tmp_path, seed=seed, profile=profile) as world:
         played = await under_load(world, _kills)
-        tally.add(redis_kills=KILLS, calls=played)
+        tally.add(redis_kills=KILLS[profile], calls=played)
         world.judge()
 
 

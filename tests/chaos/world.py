@@ -62,6 +62,8 @@ _ANSWER_WITHIN_S = 2.0
 _REPEAT_AFTER_S = 0.1
 _LOOK_EVERY_S = 0.04
 Request = Literal["start", "reference", "end"]
+Profile = Literal["fast", "durable"]
+_FSYNC: dict[Profile, str] = {"fast": "everysec", "durable": "always"}
 
 _CONFIG = """
 [server]
@@ -75,6 +77,7 @@ key = "{key}"
 [store]
 url = "{store}"
 prefix = "{prefix}"
+profile = "{profile}"
 lease_ms = {lease_ms}
 
 [outbound]
@@ -85,6 +88,7 @@ breaker_probe_s = 0.5
 driver = "babelforce"
 base_url = "http://127.0.0.1:{ivr}"
 deadline_ms = 1500
+session_key = "session_id"
 
 [platform.auth]
 kind = "token"
@@ -155,7 +159,10 @@ class World:
     stand_ins: StandIns
     events: list[Event]
     command: Sequence[str] = BROKER
-    in_memory: bool = False
+    store: str | None = None
+    """Where the brokers keep their calls, if not in `redis`."""
+    profile: Profile = "fast"
+    """What the store is said to survive; `redis` does."""
     keyed: bool = False
     """Whether messages go to the provider that takes keys, and not by mail."""
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -174,13 +181,14 @@ class World:
         replicas: int = 2,
         seed: int = 0,
         command: Sequence[str] = BROKER,
-        in_memory: bool = False,
+        store: str | None = None,
+        profile: Profile = "fast",
         keyed: bool = False,
         settings: Mapping[str, str] | None = None,
     ) -> AsyncIterator[World]:
-        """`command` starts another program than the broker; `in_memory` gives it no store.
+        """`command` starts another program than the broker; the others: see the fields.
 
-        `keyed`, `settings`: see the fields.
+        With a `store` of its own there is no Redis here, and no proxy in front of one.
         """
         if shutil.which("redis-server") is None:
             pytest.skip("redis-server is not installed")
@@ -195,16 +203,18 @@ class World:
                     connector=connector, timeout=timeout, headers={"X-Api-Key": KEY}
                 )
             )
-            redis = redis_program(folder)
+            redis = redis_program(folder, fsync=_FSYNC[profile])
             stack.push_async_callback(redis.kill)
-            await redis.start()
-            await until_answers(redis.port)
+            if store is None:
+                await redis.start()
+                await until_answers(redis.port)
             # A reproducible game, no secret.
             chance = random.Random(seed)  # noqa: S311
             world = cls(
                 *(folder, chance, http, redis, stand_ins, events),
                 command=command,
-                in_memory=in_memory,
+                store=store,
+                profile=profile,
                 keyed=keyed,
                 settings=settings or {},
             )
@@ -219,12 +229,13 @@ class World:
 
     async def _new_replica(self, name: str, stack: AsyncExitStack) -> Replica:
         upstream = {
-            "redis": self.redis.port,
             "ivr": self.stand_ins.http_port,
             "crm": self.stand_ins.http_port,
             "smtp": self.stand_ins.smtp_port,
             "hook": self.stand_ins.http_port,
         }
+        if self.store is None:
+            upstream["redis"] = self.redis.port
         proxies = {
             dependency: Proxy(name, dependency, port, WIRES[dependency], self._at)
             for dependency, port in upstream.items()
@@ -242,12 +253,13 @@ class World:
         return replica
 
     def _config(self, port: int, ports: dict[str, int]) -> str:
-        store = "memory://" if self.in_memory else f"redis://127.0.0.1:{ports['redis']}/0"
+        store = self.store or f"redis://127.0.0.1:{ports['redis']}/0"
         return _CONFIG.format(
             port=port,
             key=KEY,
             store=store,
             prefix="chaos",
+            profile=self.profile,
             lease_ms=round(LEASE_S * 1000),
             platform_token=PLATFORM_TOKEN,
             deadline_ms=round(LOOKUP_DEADLINE_S * 1000),
