@@ -116,14 +116,19 @@ class SentinelGroup:
         old = self.master
         with redis.Redis.from_url(old.url) as client:
             client.client_pause(PAUSE_MS, all=False)
-            self.fail_over()
-            until(lambda: self.replaced(old), PAUSE_MS / 1000)
-            time.sleep(LEFT_WITHIN_S)
+        self.fail_over()
+        until(lambda: self.replaced(old), PAUSE_MS / 1000)
+        time.sleep(LEFT_WITHIN_S)
+        with redis.Redis.from_url(old.url) as client:
             client.client_unpause()
 
     def replaced(self, old: RedisServer) -> bool:
         """Whether another one is the master, and all others but `old` follow it."""
-        return self.master is not old and self._follow(*(s for s in self.servers if s is not old))
+        others = [server for server in self.servers if server is not old]
+        try:
+            return self.master is not old and self._follow(*others)
+        except redis.RedisError:  # a server that is told whom to follow hangs up on everybody
+            return False
 
     def whole(self) -> bool:
         """Whether all servers run and follow the master, and every sentinel knows all others."""
