@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from broker.domain.errors import BadInputError
-from broker.web.payloads import refuse_unreadable
+from broker.web.payloads import whole_body
 from broker.web.signatures import TOLERANCE_S, is_signed, signing_key, verify
 
 if TYPE_CHECKING:
@@ -111,8 +111,7 @@ class Doorkeeper:
 
     async def _signed(self, request: web.Request, candidates: Iterable[_Known]) -> Client:
         """Which of `candidates` signed this request."""
-        refuse_unreadable(request, self._max_body_bytes)
-        body, now = await request.read(), self._clock()
+        body, now = await whole_body(request, self._max_body_bytes), self._clock()
         for known in candidates:
             if verify(known.signing_keys, request.headers, body, now):
                 await self._refuse_other_use(request, known.client, body)

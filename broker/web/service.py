@@ -9,6 +9,7 @@ from aiohttp import web
 from broker.ports import store_answers_within
 from broker.web.answers import json_reply
 from broker.web.openapi import describe
+from broker.web.payloads import STORE_ANSWERS_WITHIN_S
 from broker.web.problems import RETRY_SOON, problem, problems
 from broker.web.routes import ROUTES, Handlers
 
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from broker.web.pages import Pages
     from broker.web.problems import Handler
     from broker.web.routes import Route
-
-
-_STORE_ANSWERS_WITHIN_S = 0.15
-"""All of the store's answers for one request, so that a refusal comes within 200 ms."""
 
 
 def build_service(  # noqa: PLR0913, PLR0917 - the parts of the service
@@ -64,7 +61,7 @@ def _guarded(route: Route, handlers: Handlers, doorkeeper: Doorkeeper) -> Handle
         return handler
 
     async def keyed(request: web.Request) -> web.StreamResponse:
-        store_answers_within(_STORE_ANSWERS_WITHIN_S)
+        store_answers_within(STORE_ANSWERS_WITHIN_S)
         response: web.StreamResponse = await handler(
             request, await doorkeeper.admit(request, scope)
         )
