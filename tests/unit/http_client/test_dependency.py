@@ -90,3 +90,23 @@ def test_an_outage_is_told_with_two_lines(platform: Dependency, clock: Clock) ->
         ("dependency_back", "platform"),
     ]
     assert lines[0]["detail"] == "HTTP 500"
+
+
+def test_minute_of_outage_costs_a_probe_every_two_seconds_and_one_line(
+    platform: Dependency, clock: Clock
+) -> None:
+    sent = 0
+    with capture_logs() as lines:
+        for _ in range(3000):  # 50 requests per second
+            try:
+                platform.attempt("babelforce").failed("HTTP 500")
+                sent += 1
+            except NotAskedError:
+                pass
+            clock.now += 0.02
+        assert 5 + 60 / 2 - 2 <= sent <= 5 + 60 / 2
+        assert [line["event"] for line in lines] == ["dependency_away"]
+        clock.now += 2.0
+        platform.attempt("babelforce").answered()
+    assert platform.state is BreakerState.CLOSED
+    assert [line["event"] for line in lines] == ["dependency_away", "dependency_back"]
