@@ -119,4 +119,4 @@ class RedisTokens(TokenStore):
 
 
 def _hashed(text: str) -> str:
-    return sha256(text.encode()).hexdigest()[:32]
+    return sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]

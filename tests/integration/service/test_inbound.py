@@ -171,6 +171,28 @@ async def test_body_that_is_long_on_its_way_is_no_fault_of_the_store(service: Se
     writer.close()
 
 
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (b"Authorization: Basic \xc3\xbc", b"401"),
+        (b"Authorization: Basic \xff", b"401"),
+        (b"Authorization: Bearer \xff", b"401"),
+        (b"X-Api-Key: key-of-sixteen-xy\r\nIdempotency-Key: \xff", b"202"),
+    ],
+)
+async def test_header_that_is_no_text_is_no_fault_of_the_broker(
+    serve: Callable[..., Any], header: bytes, status: bytes
+) -> None:
+    async with serve(server={"clients": {"ivr": {"key": "key-of-sixteen-xy"}}}) as service:
+        reader, writer = await connect(service)
+        body = b'{"call_id": "%s"}' % uuid4().hex.encode()
+        length = b"Content-Length: %d" % len(body)
+        lines = (b"POST /v1/calls HTTP/1.1", b"Host: x", header, length, b"", body)
+        writer.write(b"\r\n".join(lines))
+        assert (await reader.readline()).split()[1] == status
+        writer.close()
+
+
 def overload(service: Service) -> ExitStack:
     """As many calls being accepted as there may be, until it is closed."""
     crowd = ExitStack()
