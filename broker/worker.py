@@ -60,6 +60,8 @@ class Worker(JobStarter):
         self._running_calls = 0
         self._loops: list[asyncio.Task[None]] = []
         self._claiming = False
+        self._claim_turn = asyncio.Lock()
+        """Held while a claim is on its way: what it brings has to be known before a stop."""
         self.store_up = True
 
     def run_with(self, runners: Mapping[str, Callable[[Lease], Awaitable[None]]]) -> None:
@@ -157,8 +159,9 @@ class Worker(JobStarter):
 
     async def _claim_forever(self) -> None:
         while True:
-            if self._claiming:
-                await self._claim()
+            async with self._claim_turn:
+                if self._claiming:
+                    await self._claim()
             await self._clock.sleep(CLAIM_EVERY_S * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
 
     async def _claim(self) -> None:
@@ -212,8 +215,10 @@ class Worker(JobStarter):
         """
         if not self._loops:
             return
-        self._claiming = False
         until = self._clock.monotonic() + grace_s
+        self._claiming = False
+        async with self._claim_turn:
+            pass
         while (running := self._running()) and (remaining := until - self._clock.monotonic()) > 0:
             # What ends may start more: a step leaves a message to send.
             await asyncio.wait([task for _, task in running], timeout=remaining)

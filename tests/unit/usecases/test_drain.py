@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from broker.domain.messages import TRACKING, Backoff, Message, MessageState
+from tests.unit.usecases.conftest import ShakyStore
 
 if TYPE_CHECKING:
     from broker.domain.customer import Customer
@@ -74,6 +75,35 @@ async def test_send_that_the_drain_cuts_off_is_unknown_or_repeated_under_its_key
     assert len(world.channel.attempts) == attempts
     assert len({envelope.reference for envelope in world.channel.attempts}) == 1
     assert len(world.channel.taken) == (1 if keyed else 0)
+
+
+class SlowToTell(ShakyStore):
+    """What is claimed is told a little later."""
+
+    async def run(self, script: str, *args: Any, **more: Any) -> Any:
+        answer = await super().run(script, *args, **more)
+        if script == "claim":
+            await asyncio.sleep(0.1)
+        return answer
+
+
+async def test_what_is_being_claimed_when_the_stop_comes_is_given_back(world: World) -> None:
+    dead = world.replica()
+    dead.worker.run_with({"step": lambda _: asyncio.sleep(60)})
+    record = await world.starts(dead)
+    stopping = world.replica(SlowToTell(world.store.client, "test", timeout_s=0.5))
+    stopping.worker.run_with({"step": lambda _: asyncio.sleep(60)})
+    stopping.worker.open()
+    while await _epoch(world, record) == 1:
+        await asyncio.sleep(0.01)
+    await stopping.worker.drain(0.0)
+    assert await _claimable(world, record)
+
+
+async def _epoch(world: World, record: Record) -> int:
+    """How often the call's lookup was claimed."""
+    key = world.store.key("call", record.id)
+    return int(await world.store.client.hget(key, "ep:step:number") or 0)
 
 
 async def _claimable(world: World, record: Record) -> bool:
