@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ class Healed:
 Event = Answered | Wrote | Sent | Seen | Broke | Healed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class History:
     """Calls, everything that happened in order, and what the brokers wrote into their logs."""
 
@@ -102,17 +104,26 @@ class History:
     keyed: bool = False
     """Whether the message provider takes idempotency keys."""
 
-    def of(self, call: Call) -> Iterator[Event]:
-        """The events of one call, and those that concern all."""
-        for event in self.events:
+    @cached_property
+    def _places(self) -> dict[str | None, list[int]]:
+        """Call id -> where its events stand; None: those that concern all."""
+        of_session = {call.session_id: call.id for call in self.calls}
+        of_email = {call.person.email: call.id for call in self.calls}
+        places: dict[str | None, list[int]] = defaultdict(list)
+        for place, event in enumerate(self.events):
             match event:
                 case Answered(call_id=call_id) | Seen(call_id=call_id):
-                    concerns = call_id == call.id
-                case Wrote(session_id=session_id):
-                    concerns = session_id == call.session_id
-                case Sent(to=to):
-                    concerns = to == call.person.email
-                case _:
-                    concerns = True
-            if concerns:
-                yield event
+                    places[call_id].append(place)
+                case Wrote(session_id=session_id) if session_id in of_session:
+                    places[of_session[session_id]].append(place)
+                case Sent(to=to) if to in of_email:
+                    places[of_email[to]].append(place)
+                case Broke() | Healed():
+                    places[None].append(place)
+        return places
+
+    def of(self, call: Call) -> Iterator[Event]:
+        """The events of one call, and those that concern all."""
+        places = self._places
+        for place in sorted([*places.get(call.id, ()), *places.get(None, ())]):
+            yield self.events[place]
