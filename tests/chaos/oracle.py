@@ -255,9 +255,13 @@ def _beyond_repair(facts: _Facts) -> bool:
     The one exception that docs/reliability.md names and that shows here.
     """
     ended, last = facts.taken("end"), facts.writes[-1].at
-    stops = (e.at for e in facts.events if isinstance(e, Broke) and e.what.endswith("stopped"))
+    stops = [e.at for e in facts.events if isinstance(e, Broke) and e.what.endswith("stopped")]
     late = any(0 <= last - stopped_at <= MOMENT_S for stopped_at in stops)
-    return late and bool(ended) and ended[0] - last < REPAIRED_IN_S
+    due = last + REPAIRED_IN_S
+    for stopped_at in stops:
+        if last <= stopped_at < due:  # the replica that has to ask for the repair, perhaps
+            due = max(due, stopped_at + MOMENT_S)
+    return late and bool(ended) and ended[0] < due
 
 
 def _ends(facts: _Facts) -> Iterator[str]:

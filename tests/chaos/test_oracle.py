@@ -134,6 +134,13 @@ def test_a_stale_write_just_before_the_end_is_excused_only_if_somebody_stood_sti
     assert _judged([*_with(stale, 3), Broke(2.6, "replica-1 stopped")]) == {"newest"}
 
 
+def test_a_repair_may_wait_for_a_replica_that_stands_still_once_more() -> None:
+    stops = [Broke(0.3, "replica-1 stopped"), Broke(1.8, "replica-1 stopped")]
+    stale = Wrote(1.7, CALL.session_id, TIMEOUT)
+    assert _judged([stops[0], *GOOD[:2], stale, stops[1], *GOOD[2:]]) == set()
+    assert _judged([stops[0], *GOOD[:2], stale, *GOOD[2:]]) == {"newest"}
+
+
 CUT = [{"name": "number", "lookup": "found", "written": None}]
 GONE = Seen(9.5, CALL.id, _view("call_gone", steps=CUT, messages=[]))
 
