@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.chaos.stories import STORIES
+from tests.chaos.history import Seen
+from tests.chaos.oracle import FINAL_WITHIN_S
+from tests.chaos.stories import STORIES, has_outcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,7 +31,16 @@ async def under_load(
         over.set()
         played = sum(await asyncio.gather(*callers))
     await world.until_up(*world.replicas)
+    await _look_again(world)
     return played
+
+
+async def _look_again(world: World) -> None:
+    """At calls of which no replica could tell how they ended while things were broken."""
+    seen = [event for event in world.events if isinstance(event, Seen)]
+    ended = {event.call_id for event in seen if event.view and has_outcome(event.view)}
+    left = [call for call in world.stand_ins.calls.values() if call.id not in ended]
+    await asyncio.gather(*(world.until(call, has_outcome, FINAL_WITHIN_S) for call in left))
 
 
 async def _caller(world: World, over: asyncio.Event) -> int:
