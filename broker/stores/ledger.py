@@ -88,6 +88,9 @@ class RedisLedger(Ledger):
 
     async def find(self, any_id: str) -> Record | None:
         found = await self._load(any_id)
+        if found is None:
+            # The proof may have come from another server than the answer: from the new master.
+            found = await self._load(any_id)
         return found[1] if found else None
 
     async def _load(self, any_id: str) -> tuple[int, Record, str] | None:
