@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.chaos.conftest import Tally
 
-KILLS = {False: size(6, 500), True: size(3, 250)}
+KILLS = {False: size(6, 250), True: size(3, 250)}
 """By mail; where the provider takes keys."""
 
 
