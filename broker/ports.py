@@ -202,7 +202,7 @@ class Lease:
     call_id: str
     work: str
     epoch: int
-    """Raised by every claim, whoever claims: the fence of every later change by this lease."""
+    """Raised by every claim to the time in ms: the fence of every later change by this lease."""
     record: Record
     revision: int
     expires: float

@@ -177,7 +177,7 @@ class Worker(JobStarter):
             return
         self._store_is(up=True)
         for lease in leases:
-            if lease.epoch > 1 and lease.work.startswith("step:"):
+            if lease.work.startswith("step:"):
                 self._metrics.takeovers.inc()
                 log.info("taken_over", call=lease.call_id, work=lease.work, epoch=lease.epoch)
         self.start(leases)

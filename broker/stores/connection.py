@@ -34,8 +34,11 @@ SCRIPTS = (
     *("accept", "commit", "claim", "extend", "restore"),
     *("reserve", "refund", "release", "link", "erase"),
 )
-PROMISES = frozenset({"accept", "commit", "restore", "link", "erase"})
-"""Scripts whose effect somebody acts on: with `durable` their answer needs a proof."""
+PROMISES = frozenset({"accept", "commit", "claim", "extend", "restore", "link", "erase"})
+"""Scripts whose effect somebody acts on: with `durable` their answer needs a proof.
+
+A master that was replaced while it hung still gives leases when it wakes, and nobody keeps them.
+"""
 PIPELINES = 8
 """On the way at most. What is asked meanwhile travels together in the next one."""
 EXAMINE_S = 10.0

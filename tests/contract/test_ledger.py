@@ -155,6 +155,24 @@ class _OnStore(LedgerKit):
         with pytest.raises(FencedError):
             await rival.update(saved.record.id, mark, taken)
 
+    async def test_claim_that_the_store_has_forgotten_is_not_given_away_again(
+        self, store: Store, ledger: RedisLedger, rival: RedisLedger, now: float
+    ) -> None:
+        """As after a failover: the new master knows nothing of it, and its work is due."""
+        saved = await ledger.accept(call(now))
+        key, due = store.key("call", saved.record.id), store.key("due", "calls")
+        old, member = await store.client.hgetall(key), f"{saved.record.id}|step:number"
+        await self.pass_time(LEASE_S * 1.1)
+        (forgotten,) = await ledger.claim(9)
+        await store.client.hset(key, mapping=dict(old.items()))
+        await store.client.zadd(due, {member: 1})
+        await self.pass_time(0.01)
+        (taken,) = await rival.claim(9)
+        assert taken.member == forgotten.member == member
+        with pytest.raises(FencedError):
+            await ledger.update(saved.record.id, partial(add_alias, alias="l1"), forgotten)
+        await rival.update(saved.record.id, partial(add_alias, alias="l2"), taken)
+
     async def test_older_state_of_a_record_is_brought_forward(
         self, store: Store, ledger: RedisLedger, rival: RedisLedger, now: float
     ) -> None:

@@ -19,7 +19,7 @@ for s = 1, 2 do
     local bar = string.find(member, '|', 1, true)
     local id, work = string.sub(member, 1, bar - 1), string.sub(member, bar + 1)
     local key = p.prefix .. 'call:' .. id
-    local known = redis.call('HMGET', key, 'rev', 'doc', 'nonce', 'tries:' .. work)
+    local known = redis.call('HMGET', key, 'rev', 'doc', 'nonce', 'tries:' .. work, 'ep:' .. work)
     local suspect = tonumber(known[4] or 0) + 1 >= p.suspect
     local version = known[2] and tonumber(string.match(known[2], '^{"v":(%d+),')) or 0
     if not known[2] then
@@ -30,8 +30,11 @@ for s = 1, 2 do
       redis.call('ZADD', KEYS[s], now + p.lease / 10, member)
     else
       p.suspects = p.suspects - (suspect and 1 or 0)
-      local epoch, tries = redis.call('HINCRBY', key, 'ep:' .. work, 1), 0
-      if epoch > 1 then
+      -- By the time, so that no store that forgets this claim gives its epoch away again.
+      local before = tonumber(known[5] or 0)
+      local epoch, tries = math.max(before + 1, now), 0
+      redis.call('HSET', key, 'ep:' .. work, string.format('%.0f', epoch))
+      if before > 0 then
         tries = redis.call('HINCRBY', key, 'tries:' .. work, 1)
       end
       redis.call('ZADD', KEYS[s], now + p.lease, member)

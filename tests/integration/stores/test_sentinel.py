@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FAILED_OVER_WITHIN_S = 20.0
 LEFT_WITHIN_S = 2.0
+REPLICATED_WITHIN_MS = 2000
 
 
 @pytest.fixture
@@ -37,8 +38,10 @@ def group(tmp_path: Path) -> Iterator[SentinelGroup]:
 
 async def failed_over(connect: Connect, group: SentinelGroup, profile: str) -> float:
     """Seconds until calls are accepted again; before, every one was refused in time."""
-    ledger = ledger_on(connect(group.url, profile))
+    store = connect(group.url, profile)
+    ledger = ledger_on(store)
     kept = await accepted(ledger)
+    assert await store.client.wait(1, REPLICATED_WITHIN_MS)
     master = group.master
     master.hang()
     began, refusals = time.perf_counter(), []

@@ -101,7 +101,7 @@ async def test_what_is_being_claimed_when_the_stop_comes_is_given_back(world: Wo
 
 
 async def _epoch(world: World, record: Record) -> int:
-    """How often the call's lookup was claimed."""
+    """1 until the call's lookup is claimed."""
     key = world.store.key("call", record.id)
     return int(await world.store.client.hget(key, "ep:step:number") or 0)
 
