@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from broker.stores.connection import Store
     from tests.integration.stores.conftest import Connect
 
 FAILED_OVER_WITHIN_S = 20.0
 LEFT_WITHIN_S = 2.0
-REPLICATED_WITHIN_MS = 2000
 
 
 @pytest.fixture
@@ -36,12 +36,23 @@ def group(tmp_path: Path) -> Iterator[SentinelGroup]:
         group.stop()
 
 
+async def replicated(store: Store) -> None:
+    """Returns once a replica has what was written until now; `fast` does not wait for that."""
+    async with asyncio.timeout(FAILED_OVER_WITHIN_S):
+        confirmed = 0
+        while not confirmed:
+            pipeline = store.client.pipeline(transaction=False)
+            pipeline.ping()
+            pipeline.wait(1, 100)
+            _, confirmed = await pipeline.execute()
+
+
 async def failed_over(connect: Connect, group: SentinelGroup, profile: str) -> float:
     """Seconds until calls are accepted again; before, every one was refused in time."""
     store = connect(group.url, profile)
     ledger = ledger_on(store)
     kept = await accepted(ledger)
-    assert await store.client.wait(1, REPLICATED_WITHIN_MS)
+    await replicated(store)
     master = group.master
     master.hang()
     began, refusals = time.perf_counter(), []
