@@ -20,7 +20,7 @@ import pytest
 import redis
 from hypothesis import settings
 
-from tests.ports import free_port
+from tests.servers import REDIS_SERVER, free_port, needs_redis_server
 from tests.tally import tally
 
 __all__ = ["tally"]
@@ -118,7 +118,7 @@ class RedisServer:
     def start(self) -> None:
         self._process = subprocess.Popen(
             [
-                *("redis-server", "--bind", "127.0.0.1", "--port", str(self.port)),
+                *(REDIS_SERVER, "--bind", "127.0.0.1", "--port", str(self.port)),
                 *("--dir", str(self.folder), "--logfile", "redis.log", "--save", ""),
                 *("--appendonly", "yes", "--appendfsync", "everysec"),
                 *self._options,
@@ -170,8 +170,7 @@ def _wait_for_ping(client: redis.Redis) -> None:
 @pytest.fixture
 def start_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
     """Starts a Redis that this test may kill, with these options on its command line."""
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
+    needs_redis_server()
     servers: list[RedisServer] = []
 
     def start(*options: str, password: str = "") -> RedisServer:

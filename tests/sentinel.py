@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import redis
 
 from tests.conftest import START_S, RedisServer
-from tests.ports import free_port
+from tests.servers import REDIS_SERVER, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,7 @@ class SentinelGroup:
         )
         log = home / "sentinel.log"
         return subprocess.Popen(
-            ["redis-server", configuration, "--sentinel", "--logfile", log], cwd=home
+            [REDIS_SERVER, configuration, "--sentinel", "--logfile", log], cwd=home
         )
 
     def stop(self) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import redis.asyncio as aioredis
 from redis.exceptions import RedisError
 
-from tests.ports import free_port
+from tests.servers import REDIS_SERVER, free_port
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -94,7 +94,7 @@ def redis_program(folder: Path, *, fsync: str = "everysec") -> Program:
     """A private Redis whose data outlives its process."""
     port = free_port()
     command = (
-        *("redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)),
+        *(REDIS_SERVER, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)),
         *("--save", "", "--appendonly", "yes", "--appendfsync", fsync),
         *("--maxmemory-policy", "noeviction"),
     )

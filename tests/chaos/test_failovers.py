@@ -14,6 +14,7 @@ from tests.chaos.history import Answered
 from tests.chaos.load import under_load
 from tests.chaos.world import World
 from tests.sentinel import SentinelGroup, until
+from tests.servers import needs_redis_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -52,6 +53,8 @@ def _fail_over(group: SentinelGroup, kind: str) -> None:
 
 @pytest.mark.timeout(1200)
 async def test_sentinel_failovers_lose_nothing(tmp_path: Path, seed: int, tally: Tally) -> None:
+    needs_redis_server()
+
     async def failovers(world: World) -> None:
         for number in range(FAILOVERS):
             await asyncio.to_thread(until, group.whole, _WHOLE_WITHIN_S)

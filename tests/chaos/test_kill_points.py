@@ -27,7 +27,7 @@ Point = tuple[str, int]
 """A boundary by name, and the how-manyeth of that name in the story."""
 TRIES = 3
 """A story takes its other turn now and then, and does not come to a boundary at all."""
-SAMPLE = 5
+SAMPLE = 4
 """Kill points per story, unless all are wanted."""
 _WARM_UPS = 2
 """The scripts have to be in the server, and the connections open: later calls have no such work."""

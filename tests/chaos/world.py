@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import aiohttp
-import pytest
 
 from tests.chaos.history import Answered, Broke, Call, Healed, History, Person, Seen, Wrote
 from tests.chaos.oracle import violations
@@ -33,7 +31,7 @@ from tests.chaos.processes import (
 from tests.chaos.proxy import Boundary, Fault, Proxy, all_well
 from tests.chaos.stand_ins import StandIns
 from tests.chaos.wire import HttpWire, RedisWire, SmtpWire
-from tests.ports import free_port
+from tests.servers import free_port, needs_redis_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -190,8 +188,7 @@ class World:
 
         With a `store` of its own there is no Redis here, and no proxy in front of one.
         """
-        if shutil.which("redis-server") is None:
-            pytest.skip("redis-server is not installed")
+        needs_redis_server()
         async with AsyncExitStack() as stack:
             events: list[Event] = []
             stand_ins = StandIns(events, HOOK_SECRET)

@@ -18,7 +18,7 @@ import pytest
 from aiohttp import ClientSession
 from yarl import URL
 
-from tests.ports import free_port
+from tests.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping

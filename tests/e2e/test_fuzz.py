@@ -1,6 +1,6 @@
 """Requests made up from the served OpenAPI and out of nothing: none makes the broker fail.
 
-FUZZ_REQUESTS says how many; the long run sends 10,000.
+FUZZ_REQUESTS says how many of each; the long run sends 10,000 in all.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import ClientError, ClientSession
 
 from tests.e2e.conftest import Program, until
-from tests.ports import free_port
+from tests.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,7 +15,7 @@ import pytest
 
 from broker.platforms.babelforce import BabelforceOptions, BabelforcePlatform
 from broker.sdk import CallEndedError, CallRef, PermanentError, Session, TemporaryError
-from tests.ports import free_port
+from tests.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import pytest
 from broker.domain.errors import StoreUnavailableError
 from tests.integration.stores.conftest import accept, accepted, in_time, ledger_on
 from tests.sentinel import SERVICE, SentinelGroup, until
+from tests.servers import needs_redis_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +26,7 @@ LEFT_WITHIN_S = 2.0
 
 @pytest.fixture
 def group(tmp_path: Path) -> Iterator[SentinelGroup]:
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
+    needs_redis_server()
     group = SentinelGroup(tmp_path, "--appendfsync", "always")
     try:
         group.start()

@@ -10,7 +10,7 @@ import pytest
 
 from broker.domain.errors import StoreUnavailableError
 from tests.integration.stores.conftest import accepted, ledger_on
-from tests.ports import free_port
+from tests.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
