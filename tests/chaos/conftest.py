@@ -6,10 +6,6 @@ import os
 
 import pytest
 
-from tests.tally import Tally
-
-__all__ = ["Tally"]
-
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 FULL = os.environ.get("CHAOS_SIZE", "sample") == "full"
 

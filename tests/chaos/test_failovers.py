@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.chaos.conftest import Tally
+    from tests.tally import Tally
 
 FAILOVERS = size(1, 10)
 KINDS = ("killed", "hangs", "hands over")

@@ -18,10 +18,10 @@ from tests.chaos.world import World
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.chaos.conftest import Tally
     from tests.chaos.proxy import Rule
     from tests.chaos.stories import Story
     from tests.chaos.world import Replica
+    from tests.tally import Tally
 
 Point = tuple[str, int]
 """A boundary by name, and the how-manyeth of that name in the story."""

@@ -17,8 +17,8 @@ from tests.chaos.world import WIRES, World
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.chaos.conftest import Tally
     from tests.chaos.proxy import Boundary, Rule
+    from tests.tally import Tally
 
 KINDS = ("refuse", "reset", "lost_reply", "error", "hang", "drip")
 FOR_S = size(1, 3)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
-    from tests.chaos.conftest import Tally
     from tests.chaos.history import Call, Event, History
+    from tests.tally import Tally
 
 AT_ONCE = 4
 """Calls that a replica works on at a time."""

@@ -14,7 +14,7 @@ from tests.chaos.world import LEASE_S, World
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.chaos.conftest import Tally
+    from tests.tally import Tally
 
 PAUSES = size(2, 40)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from tests.chaos.conftest import Tally
+    from tests.tally import Tally
 
 FOUND_AS = {
     "acknowledge_first": {"final"},

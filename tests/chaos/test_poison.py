@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from tests.chaos.conftest import Tally
     from tests.chaos.history import Call
     from tests.chaos.world import Replica
+    from tests.tally import Tally
 
 NEIGHBOURS = 8
 """Calls that begin together with the deadly one, on the same replica."""

@@ -14,7 +14,7 @@ from tests.chaos.world import World
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.chaos.conftest import Tally
+    from tests.tally import Tally
 
 KILLS = {False: size(6, 250), True: size(3, 250)}
 """By mail; where the provider takes keys."""

@@ -16,9 +16,9 @@ from tests.chaos.world import LOOKUP_DEADLINE_S, World
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.chaos.conftest import Tally
     from tests.chaos.proxy import Boundary
     from tests.chaos.world import Profile
+    from tests.tally import Tally
 
 KILLS = {"fast": size(3, 50), "durable": size(1, 10)}
 _AWAY_S = 1.5

@@ -15,7 +15,7 @@ from tests.chaos.world import World
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.chaos.conftest import Tally
+    from tests.tally import Tally
 
 ROUNDS = size(1, 5)
 OLDER = ("-m", "tests.chaos.older", "serve")
