@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.history import Answered, Broke, Call, Healed, Seen, Sent, Wrote
@@ -150,13 +151,21 @@ def _shows_only(call: Call, variables: Mapping[str, Any]) -> bool:
 
 def _told(history: History) -> Iterator[Violation]:
     """Nothing personal and no secret stands in a log."""
-    secrets = [*history.secrets]
-    for call in history.calls:
-        person = call.person
-        secrets += [call.number, call.number.lstrip("+"), person.email, person.track_id]
-    for secret in secrets:
-        if secret in history.log:
-            yield Violation("told", None, f"a log shows {secret}")
+    people = [call.person for call in history.calls]
+    numbers = [call.number.lstrip("+") for call in history.calls]
+    emails, track_ids = [one.email for one in people], [one.track_id for one in people]
+    for secrets in (numbers, emails, track_ids, *([secret] for secret in history.secrets)):
+        # Thousands of searches in megabytes: none is needed if what all of them share is absent.
+        if _shared(secrets) in history.log:
+            for secret in secrets:
+                if secret in history.log:
+                    yield Violation("told", None, f"a log shows {secret}")
+
+
+def _shared(texts: Sequence[str]) -> str:
+    """What all of them begin with, or end with; the longer of the two."""
+    ending = commonprefix([text[::-1] for text in texts])[::-1]
+    return max(commonprefix(texts), ending, key=len)
 
 
 def _final(facts: _Facts) -> Iterator[str]:
