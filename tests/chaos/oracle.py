@@ -164,8 +164,9 @@ def _told(history: History) -> Iterator[Violation]:
 
 def _shared(texts: Sequence[str]) -> str:
     """What all of them begin with, or end with; the longer of the two."""
-    ending = commonprefix([text[::-1] for text in texts])[::-1]
-    return max(commonprefix(texts), ending, key=len)
+    beginning = commonprefix(texts)  # noqa: RUF071 - by character
+    ending = commonprefix([text[::-1] for text in texts])[::-1]  # noqa: RUF071
+    return max(beginning, ending, key=len)
 
 
 def _final(facts: _Facts) -> Iterator[str]:
