@@ -88,13 +88,18 @@ class RedisLedger(Ledger):
 
     async def find(self, any_id: str) -> Record | None:
         found = await self._load(any_id)
-        if found is None:
-            # The proof may have come from another server than the answer: from the new master.
-            found = await self._load(any_id)
         return found[1] if found else None
 
     async def _load(self, any_id: str) -> tuple[int, Record, str] | None:
         """The revision, the record, the nonce of its accept."""
+        found = await self._read(any_id)
+        if found is None:
+            await self._store.stand_by_reads()
+            # The proof may have come from another server than the answer: from the new master.
+            found = await self._read(any_id)
+        return found
+
+    async def _read(self, any_id: str) -> tuple[int, Record, str] | None:
         rev, doc, nonce = await self._store.call(
             self._store.client.hmget(self._call(any_id), ["rev", "doc", "nonce"])
         )
@@ -102,9 +107,8 @@ class RedisLedger(Ledger):
             alias = self._store.key("alias", any_id)
             owner = await self._store.call(self._store.client.get(alias))
             if owner is None or owner.decode() == any_id:
-                await self._store.stand_by_reads()
                 return None
-            return await self._load(owner.decode())
+            return await self._read(owner.decode())
         return int(rev), decode(doc), (nonce or b"").decode()
 
     async def update(

@@ -60,6 +60,19 @@ def _patient(url: str, prefix: str) -> PatientStore:
     return PatientStore(open_store(url, command_timeout_s=PATIENCE_S), prefix, timeout_s=PATIENCE_S)
 
 
+class _ReplacedMaster(PatientStore):
+    """What it proves itself with is another server, which knows `calls`."""
+
+    def __init__(self, store: Store, calls: Sequence[str]) -> None:
+        super().__init__(store.client, store.prefix.strip("{}:"), timeout_s=PATIENCE_S)
+        self._calls = calls
+
+    async def stand_by_reads(self) -> None:
+        for call_id in self._calls:
+            if await self.client.exists(self.key("new", call_id)):
+                await self.client.rename(self.key("new", call_id), self.key("call", call_id))
+
+
 class _OnStore(LedgerKit):
     @pytest.fixture(autouse=True)
     def _clock(self) -> None:
@@ -172,6 +185,17 @@ class _OnStore(LedgerKit):
         with pytest.raises(FencedError):
             await ledger.update(saved.record.id, partial(add_alias, alias="l1"), forgotten)
         await rival.update(saved.record.id, partial(add_alias, alias="l2"), taken)
+
+    async def test_call_that_only_the_server_which_proves_itself_knows_is_found_and_changed(
+        self, store: Store, ledger: RedisLedger, now: float
+    ) -> None:
+        """The master was replaced between the question and the proof."""
+        known = [(await ledger.accept(call(now))).record.id for _ in range(2)]
+        for call_id in known:
+            await store.client.rename(store.key("call", call_id), store.key("new", call_id))
+        found, changed = (_ledger(_ReplacedMaster(store, [i]), self.clock) for i in known)
+        assert await found.find(known[0]) is not None
+        await changed.update(known[1], partial(add_alias, alias="leg1"))
 
     async def test_older_state_of_a_record_is_brought_forward(
         self, store: Store, ledger: RedisLedger, rival: RedisLedger, now: float

@@ -2,7 +2,7 @@
 -- KEYS  1 call hash
 -- ARGV  1 JSON: prefix, id, now (ms; absent = server time), revision (expected), work and epoch
 --         (what is held; absent = nothing), nonce (of the accept), ttl, lease (ms), notes (lines), and
---         lease  [[set, work], ...]      work begins, leased to the caller
+--         begin  [[set, work], ...]      work begins, leased to the caller
 --         due    [[set, work, ms], ...]  work is due at that time
 --         drop   [[set, work], ...]      work is done
 --         alias  [id, ...]               more ids of this call
