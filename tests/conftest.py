@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
@@ -148,6 +149,15 @@ class RedisServer:
 
     def wake(self) -> None:
         self._signal(signal.SIGCONT)
+
+    @contextmanager
+    def hung(self) -> Iterator[None]:
+        """It hangs inside, and is awake afterwards."""
+        self.hang()
+        try:
+            yield
+        finally:
+            self.wake()
 
     def _signal(self, number: int) -> None:
         if self._process is not None:

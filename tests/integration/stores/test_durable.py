@@ -63,12 +63,9 @@ async def test_replica_that_is_slow_for_a_moment_does_not_stop_the_start(
 ) -> None:
     master, replica = pair
     store = connect(master.url, "durable")
-    replica.hang()
-    try:
+    with replica.hung():
         starting = asyncio.create_task(store.check())
         await asyncio.sleep(0.3)
-    finally:
-        replica.wake()
     assert await starting == []
 
 
@@ -90,13 +87,10 @@ async def test_without_its_replica_the_master_accepts_nothing_and_is_not_ready(
     master, replica = pair
     ledger = ledger_on(connect(master.url, "durable"))
     await accepted(ledger)
-    replica.hang()
-    try:
+    with replica.hung():
         assert in_time([await accept(ledger) for _ in range(5)])
         with pytest.raises(StoreUnavailableError, match="no replica"):
             await ledger.ping()
-    finally:
-        replica.wake()
     await asyncio.sleep(0.05)
     await accepted(ledger)
 
@@ -109,15 +103,12 @@ async def test_repeat_of_a_call_that_no_replica_has_is_refused_as_well(
     await accepted(first)
     await accepted(second)
     unsafe = call(time.time())
-    replica.hang()
-    try:
+    with replica.hung():
         for ledger in (first, second):
             with pytest.raises(StoreUnavailableError):
                 await ledger.accept(unsafe)
         with pytest.raises(StoreUnavailableError, match="no replica"):
             await second.update(unsafe.id, lambda record: record)
-    finally:
-        replica.wake()
 
 
 async def test_without_its_replica_no_lease_is_renewed(
@@ -128,12 +119,8 @@ async def test_without_its_replica_no_lease_is_renewed(
     ledger = ledger_on(connect(master.url, "durable"))
     await accepted(ledger)
     saved = await ledger.accept(call(time.time()))
-    replica.hang()
-    try:
-        with pytest.raises(StoreUnavailableError, match="no replica confirmed"):
-            await ledger.renew(saved.leases)
-    finally:
-        replica.wake()
+    with replica.hung(), pytest.raises(StoreUnavailableError, match="no replica confirmed"):
+        await ledger.renew(saved.leases)
 
 
 async def test_without_its_replica_no_call_is_unknown_and_no_work_is_taken_over(
@@ -143,11 +130,8 @@ async def test_without_its_replica_no_call_is_unknown_and_no_work_is_taken_over(
     master, replica = pair
     ledger = ledger_on(connect(master.url, "durable"))
     await accepted(ledger)
-    replica.hang()
-    try:
+    with replica.hung():
         with pytest.raises(StoreUnavailableError, match="no replica"):
             await ledger.find("unknown")
         with pytest.raises(StoreUnavailableError, match="no replica"):
             await ledger.claim(10)
-    finally:
-        replica.wake()

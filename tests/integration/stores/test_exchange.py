@@ -94,10 +94,6 @@ async def test_hung_server_is_given_up_and_leaves_no_answer_behind_for_the_next(
 ) -> None:
     async with client_of(private_redis.url) as client:
         await exchange(client, [("SET", "k", "word")])
-        private_redis.hang()
-        try:
-            with pytest.raises(RedisError):
-                await exchange(client, [("INCR", "n"), ("INCR", "n")])
-        finally:
-            private_redis.wake()
+        with private_redis.hung(), pytest.raises(RedisError):
+            await exchange(client, [("INCR", "n"), ("INCR", "n")])
         assert await exchange(client, [("GET", "k")]) == [b"word"]

@@ -44,15 +44,12 @@ async def test_hung_redis_is_told_in_time_and_holds_few_connections(
     store = connect(private_redis.url)
     ledger = ledger_on(store)
     await accepted(ledger)
-    private_redis.hang()
-    try:
+    with private_redis.hung():
         waves = []
         for _ in range(30):  # a second and a half of traffic that goes nowhere
             waves.append(asyncio.gather(*(accept(ledger) for _ in range(10))))
             await asyncio.sleep(0.05)
         refusals = [refusal for wave in waves for refusal in await wave]
-    finally:
-        private_redis.wake()
     assert in_time(refusals)
     await accepted(ledger)
     clients = await store.client.info("clients")
@@ -65,15 +62,12 @@ async def test_calls_nobody_waits_for_any_more_are_not_sent_after_the_pause(
     store = connect(private_redis.url)
     ledger = ledger_on(store)
     await accepted(ledger)
-    private_redis.hang()
-    try:
+    with private_redis.hung():
         waves = []
         for _ in range(50):
             waves.append(asyncio.gather(*(accept(ledger) for _ in range(10))))
             await asyncio.sleep(0.02)
         await asyncio.gather(*waves)
-    finally:
-        private_redis.wake()
     await accepted(ledger)
     assert await store.client.zcard(store.key("active")) < 300
 
