@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from broker.domain.errors import PermanentError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -83,6 +85,40 @@ class Clock(ABC):
     async def sleep(self, seconds: float) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class CallNote:
+    """How one call ended, as a line on the customer's record in the CRM."""
+
+    call_id: str
+    customer_id: str
+    outcome: str
+    """`premium`, `messaged` ...: see docs/variables.md."""
+    began_at: float
+    """Seconds since the epoch."""
+    text: str
+    """What a person reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A ticket to be opened in a CRM, once for each `reference`."""
+
+    reference: str
+    """Ours, stable over retries, `[A-Za-z0-9_-]{1,64}`; it stands in the ticket, so that it can be
+    found again."""
+    subject: str
+    text: str
+    customer_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TicketRef:
+    """A ticket as the CRM knows it."""
+
+    id: str
+    url: str | None = None
+
+
 class CrmAdapter(ABC):
     """A system of record that can be asked who a person is. An adapter does; it never decides.
 
@@ -101,6 +137,21 @@ class CrmAdapter(ABC):
 
     @abstractmethod
     async def find_by_reference(self, reference: Reference) -> Sequence[Customer]: ...
+
+    async def record_outcome(self, note: CallNote) -> None:  # noqa: ARG002 - for who has it
+        """Add a note to the customer's record; again for the same call changes nothing.
+
+        TemporaryError, PermanentError: it is not there, or nobody knows. PermanentError also if the
+        CRM has no place for it, as for all who leave this out.
+        """
+        raise PermanentError("this CRM takes no notes")
+
+    async def create_ticket(self, ticket: Ticket) -> TicketRef:  # noqa: ARG002 - for who has it
+        """Open a ticket, or find the one that was opened with the same reference.
+
+        TemporaryError, PermanentError: as for `record_outcome`.
+        """
+        raise PermanentError("this CRM takes no tickets")
 
     async def ping(self) -> str:
         """One short sentence of what was reached, for `broker check`; raises if it cannot work."""

@@ -1,7 +1,7 @@
 """Everything a plug-in author imports: contracts, values, errors and the outbound client."""
 
 from broker.domain.call import CallRef, Phone, Reference, fold_to_keypad
-from broker.domain.customer import Customer
+from broker.domain.customer import Customer, has_number
 from broker.domain.errors import (
     AnswerLostError,
     BadInputError,
@@ -11,36 +11,55 @@ from broker.domain.errors import (
     SessionNotFoundError,
     TemporaryError,
 )
-from broker.domain.fields import Fields, Region, text_of
+from broker.domain.expressions import Get
+from broker.domain.fields import Fields, Place, Places, Region, text_of, texts_of
 from broker.domain.premium import PremiumRule
 from broker.domain.record import Session
+from broker.domain.spellings import Pattern, spelled
 from broker.http_client import (
+    Auth,
     Authorizer,
+    FixedGrant,
     FixedHeaders,
+    HttpCrmAdapter,
+    HttpCrmOptions,
     JsonClient,
     NotAskedError,
     OAuthToken,
     Reply,
     ReplyLostError,
+    TokenHeader,
+    TokenPlace,
+    UnauthorizedError,
     UnusableAnswerError,
+    authorizer,
+    list_at,
+    odata_text,
     once_more,
     path_of,
+    soql_text,
+    sosl_term,
 )
 from broker.ports import (
+    CallNote,
     CallPlatform,
     Channel,
     CrmAdapter,
     Envelope,
     Options,
+    Ticket,
+    TicketRef,
     Variable,
     time_left,
 )
 
 __all__ = [
     "AnswerLostError",
+    "Auth",
     "Authorizer",
     "BadInputError",
     "CallEndedError",
+    "CallNote",
     "CallPlatform",
     "CallRef",
     "Channel",
@@ -49,13 +68,20 @@ __all__ = [
     "Customer",
     "Envelope",
     "Fields",
+    "FixedGrant",
     "FixedHeaders",
+    "Get",
+    "HttpCrmAdapter",
+    "HttpCrmOptions",
     "JsonClient",
     "NotAskedError",
     "OAuthToken",
     "Options",
+    "Pattern",
     "PermanentError",
     "Phone",
+    "Place",
+    "Places",
     "PremiumRule",
     "Reference",
     "Region",
@@ -64,11 +90,24 @@ __all__ = [
     "Session",
     "SessionNotFoundError",
     "TemporaryError",
+    "Ticket",
+    "TicketRef",
+    "TokenHeader",
+    "TokenPlace",
+    "UnauthorizedError",
     "UnusableAnswerError",
     "Variable",
+    "authorizer",
     "fold_to_keypad",
+    "has_number",
+    "list_at",
+    "odata_text",
     "once_more",
     "path_of",
+    "soql_text",
+    "sosl_term",
+    "spelled",
     "text_of",
+    "texts_of",
     "time_left",
 ]

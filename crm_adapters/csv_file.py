@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import aiohttp
 
 FAULTS_TOLD = 20
-_TEXTS = ("id", "email", "track_id", "name", "language", "reference")
 _BOOLEANS = {"true": True, "false": False}
 _log = structlog.get_logger(__name__)
 
@@ -220,21 +219,18 @@ def _table(file: Iterable[str], options: CsvOptions) -> Table:
 def _fields(header: Sequence[str], options: CsvOptions) -> Fields:
     """The columns to read; whatever else the file has is `extra`."""
     fields = options.fields
-    texts = {name: getattr(fields, name) for name in _TEXTS}
-    wanted = {place for name, place in texts.items() if name in {"id", *fields.model_fields_set}}
-    wanted |= {*fields.extra.values()}
-    if "phones" in fields.model_fields_set:
-        wanted |= {*fields.phones}
+    named = {"id", "extra", *fields.model_fields_set}
+    wanted = {place for name in named for place in fields.places_of(name)}
     if "premium" in options.model_fields_set:
-        wanted.add(options.premium.field)
+        wanted |= {*options.premium.places}
     faults = [f"there is no column {place}" for place in sorted(wanted - {*header})]
     if len({*header}) < len(header):
         faults.append("two columns have the same name")
-    if not {*fields.phones, fields.reference} & {*header}:
+    if not {*fields.phones, *fields.places_of("reference")} & {*header}:
         faults.append("there is no column with telephone numbers, and none with references")
     if faults:
         raise ConfigError(*faults)
-    used = {"", *texts.values(), *fields.phones, options.premium.field}
+    used = {"", *fields.places(options.premium)}
     others = {column: column for column in header if column not in used}
     return fields.model_copy(update={"extra": fields.extra or others})
 
@@ -252,7 +248,7 @@ def _added(
 
     def get(place: str) -> object:
         cell = cells.get(place, "")
-        if place == options.premium.field:
+        if place in options.premium.places:
             return _BOOLEANS.get(cell.strip().casefold(), cell)
         return cell
 
@@ -260,5 +256,5 @@ def _added(
         customer = fields.customer(get, options.premium)
     except PermanentError:
         return "has no id"
-    table.add(row, customer, cells.get(fields.reference, ""), options.region)
+    table.add(row, customer, cells.get(fields.reference or "", ""), options.region)
     return None

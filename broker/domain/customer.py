@@ -42,6 +42,8 @@ class Customer:
     tags: tuple[str, ...] = ()
     record_url: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
+    unmapped_tier: str | None = None
+    """The CRM's word for a tier that the `premium` option does not know; counted, never written."""
 
 
 class LookupState(StrEnum):
@@ -132,6 +134,7 @@ def checked(record: object) -> Customer:
         tags=_texts(record.tags),
         record_url=clean(record.record_url),
         extra={str(key)[:64]: text for key, value in extra.items() if (text := clean(value))},
+        unmapped_tier=clean(record.unmapped_tier),
     )
 
 
@@ -139,6 +142,14 @@ def _texts(values: object) -> tuple[str, ...]:
     if not isinstance(values, tuple | list):
         return ()
     return tuple(text for value in values[:MATCHES_READ] if (text := clean(value)))
+
+
+def has_number(customer: Customer, phone: Phone, region: str | None = None) -> bool:
+    """Whether one of the customer's numbers is `phone`; one who lists no numbers is believed.
+
+    Numbers without country code are read in `region`, by default in the caller's country.
+    """
+    return not customer.phones or any(phone.is_spelled(p, region) for p in customer.phones)
 
 
 def matches(records: Iterable[object], phone: Phone | None = None) -> tuple[Customer, ...]:
@@ -154,7 +165,7 @@ def matches(records: Iterable[object], phone: Phone | None = None) -> tuple[Cust
     found: dict[str, Customer] = {}
     for record in read:
         customer = checked(record)
-        if phone and customer.phones and not any(phone.is_spelled(p) for p in customer.phones):
+        if phone and not has_number(customer, phone):
             continue
         found.setdefault(customer.id, customer)
     return tuple(found.values())[:2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,10 +15,10 @@ from broker.domain.customer import Customer
 from broker.domain.errors import PermanentError
 
 if TYPE_CHECKING:
+    from broker.domain.call import Reference
+    from broker.domain.expressions import Get
     from broker.domain.premium import PremiumRule
 
-Get = Callable[[str], object]
-"""The raw value at a place of one record; None if there is none."""
 Place = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 _SCALARS = (str, int, Decimal, UUID, date)
 """As a tuple: a union would be made anew at every look, eight times as slow."""
@@ -38,21 +38,44 @@ def _several(places: object) -> object:
     return (places,) if isinstance(places, str) else places
 
 
+Places = Annotated[tuple[Place, ...], BeforeValidator(_several)]
+"""One place, or several."""
+
+
 class Fields(BaseModel):
-    """The `fields` option of an adapter: customer field -> place (a column, a path)."""
+    """The `fields` option of an adapter: customer field -> place (a column, a path).
+
+    A place that is None is not read. An adapter for one CRM derives its own, with the names of that
+    CRM as defaults.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     id: Place = "id"
-    email: Place = "email"
-    track_id: Place = "track_id"
-    name: Place = "name"
-    language: Place = "language"
-    phones: Annotated[tuple[Place, ...], BeforeValidator(_several)] = ("phones", "phone")
+    email: Place | None = "email"
+    track_id: Place | None = "track_id"
+    name: Places = ("name",)
+    """Several places are joined by a space."""
+    language: Place | None = "language"
+    phones: Places = ("phones", "phone")
     """Each place may hold one number, a list, or several separated by `;`."""
-    reference: Place = "reference"
+    reference: Place | None = "reference"
+    tags: Place | None = None
+    """A list of texts, or one text that separates them by `;`."""
     extra: Mapping[str, Place] = {}
     """Any other value -> its place; `[variables]` can name it as `extra.<key>`."""
+
+    def places_of(self, field: str) -> tuple[str, ...]:
+        """Where one field is read; empty if nowhere."""
+        places = getattr(self, field)
+        if places is None or isinstance(places, tuple):
+            return places or ()
+        return tuple(places.values()) if isinstance(places, Mapping) else (places,)
+
+    def places(self, premium: PremiumRule | None = None) -> tuple[str, ...]:
+        """Every place to be read, without repeats."""
+        named = [place for field in type(self).model_fields for place in self.places_of(field)]
+        return tuple(dict.fromkeys([*named, *(premium.places if premium else ())]))
 
     def customer(self, get: Get, premium: PremiumRule | None = None) -> Customer:
         """The customer of one record. PermanentError without an id."""
@@ -60,18 +83,30 @@ class Fields(BaseModel):
         if identity is None:
             raise PermanentError("a record came without a usable id")
         extra = {key: text_of(get(place)) for key, place in self.extra.items()}
+        tags = texts_of(get(self.tags)) if self.tags is not None else None
         return Customer(
             id=identity,
-            email=text_of(get(self.email)),
-            premium=premium.of(get(premium.field)) if premium else None,
-            track_id=text_of(get(self.track_id)),
+            email=_one(get, self.email),
+            premium=premium.decide(get, tags) if premium else None,
+            track_id=_one(get, self.track_id),
             phones=tuple(
                 dict.fromkeys(phone for place in self.phones for phone in texts_of(get(place)))
             ),
-            name=text_of(get(self.name)),
-            language=text_of(get(self.language)),
+            name=" ".join(text for place in self.name if (text := text_of(get(place)))) or None,
+            language=_one(get, self.language),
+            tags=tags or (),
             extra={key: text for key, text in extra.items() if text is not None},
+            unmapped_tier=premium.unmapped(get) if premium else None,
         )
+
+    def has_reference(self, get: Get, reference: Reference) -> bool:
+        """Whether one record's reference is what was typed; one that shows none is believed."""
+        stored = _one(get, self.reference)
+        return stored is None or reference.is_spelled(stored)
+
+
+def _one(get: Get, place: str | None) -> str | None:
+    return text_of(get(place)) if place is not None else None
 
 
 def text_of(value: Any) -> str | None:

@@ -1,7 +1,7 @@
 """Outbound HTTP: JSON over one injected aiohttp session, with status -> error in one place."""
 
 from broker.http_client.addresses import Addresses
-from broker.http_client.auth import FixedHeaders, OAuthToken
+from broker.http_client.auth import FixedHeaders, OAuthToken, TokenHeader
 from broker.http_client.breaker import BreakerLimits
 from broker.http_client.client import (
     Authorizer,
@@ -9,27 +9,46 @@ from broker.http_client.client import (
     JsonClient,
     Reply,
     ReplyLostError,
+    UnauthorizedError,
     UnusableAnswerError,
 )
+from broker.http_client.credentials import Auth, BasicAuth, BearerAuth, TokenPlace, authorizer
+from broker.http_client.crm import HttpCrmAdapter, HttpCrmOptions, list_at
 from broker.http_client.dependency import Dependency, NotAskedError
+from broker.http_client.escaping import odata_text, soql_text, sosl_term
+from broker.http_client.grants import FixedGrant
 from broker.http_client.paths import path_of
 from broker.http_client.repeat import once_more
 from broker.http_client.session import open_session
 
 __all__ = [
     "Addresses",
+    "Auth",
     "Authorizer",
+    "BasicAuth",
+    "BearerAuth",
     "BreakerLimits",
     "Dependency",
+    "FixedGrant",
     "FixedHeaders",
     "ForbiddenAddressError",
+    "HttpCrmAdapter",
+    "HttpCrmOptions",
     "JsonClient",
     "NotAskedError",
     "OAuthToken",
     "Reply",
     "ReplyLostError",
+    "TokenHeader",
+    "TokenPlace",
+    "UnauthorizedError",
     "UnusableAnswerError",
+    "authorizer",
+    "list_at",
+    "odata_text",
     "once_more",
     "open_session",
     "path_of",
+    "soql_text",
+    "sosl_term",
 ]

@@ -19,6 +19,7 @@ from broker.domain.errors import (
     StoreUnavailableError,
 )
 from broker.http_client.client import Authorizer
+from broker.http_client.grants import RefreshGrant
 from broker.http_client.repeat import once_more
 from broker.ports import SharedToken
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from broker.http_client.client import JsonClient, Reply
+    from broker.http_client.grants import Grant
     from broker.ports import TokenStore
 
 FETCH_S = 10.0
@@ -97,13 +99,23 @@ class _Token:
     def lasting(cls, text: str, life_s: float, expires_at: float) -> _Token:
         return cls(text, life_s, expires_at - min(_AHEAD_S, life_s * _AHEAD_SHARE), expires_at)
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return {"Authorization": f"Bearer {self.text}"}
+
+@dataclass(frozen=True, slots=True)
+class TokenHeader:
+    """The header that a token is shown in."""
+
+    name: str = "Authorization"
+    prefix: str = "Bearer "
+
+    def of(self, token: str) -> str:
+        return f"{self.prefix}{token}"
+
+
+BEARER = TokenHeader()
 
 
 class OAuthToken(Authorizer):
-    """A bearer token from an OAuth token endpoint (RFC 6749 sections 4.3 and 4.4).
+    """A token from an OAuth token endpoint, by whatever `Grant`.
 
     It is fetched once for all who wait for it (a caller whose deadline ends does not stop the
     fetch), renewed in the background while the old one is still good, and forgotten when the
@@ -111,24 +123,28 @@ class OAuthToken(Authorizer):
     store that is away only means that each fetches its own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the clock and the store are for tests
         self,
         client: JsonClient,
         path: str,
-        grant: Mapping[str, str],
+        grant: Grant,
         *,
         name: str,
+        header: TokenHeader = TokenHeader(),
         monotonic: Callable[[], float] = time.monotonic,
         tokens: TokenStore | None = None,
     ) -> None:
-        """`grant` is the form to send to `path`, such as `grant_type`, `username`, `password`."""
+        """`grant` is asked for at `path`; the token is shown in `header`."""
         self._client = client
         self._path = path
-        self._grant = {key: value.strip() for key, value in grant.items()}
+        self._grant = grant
         self._name = name
+        self._header = header
         self._monotonic = monotonic
         self._tokens = tokens or client.tokens
-        self._shared_name = _shared_name(name, path, self._grant)
+        self._shared_name = _shared_name(name, path, grant)
+        if isinstance(grant, RefreshGrant):
+            grant.kept_as(self._shared_name)
         self._rejected: str | None = None
         self._token: _Token | None = None
         self._fetch: asyncio.Task[_Token] | None = None
@@ -142,10 +158,13 @@ class OAuthToken(Authorizer):
         if token is not None and now < token.expires_at:
             if now >= max(token.renew_at, self._not_before):
                 self._fetching()
-            return token.headers
+            return self._shown(token)
         if self._refusal is not None and now < self._not_before:
             raise PermanentError(self._refusal)
-        return (await asyncio.shield(self._fetching())).headers
+        return self._shown(await asyncio.shield(self._fetching()))
+
+    def _shown(self, token: _Token) -> Mapping[str, str]:
+        return {self._header.name: self._header.of(token.text)}
 
     def reject(self) -> None:
         now = self._monotonic()
@@ -216,16 +235,24 @@ class OAuthToken(Authorizer):
 
     async def _asked(self) -> _Token:
         asked_at = self._monotonic()
-        reply = await once_more(
-            self._posted, FETCH_S, FIRST_SHARE, may_repeat=self._client.may_repeat
-        )
+        reply = await self._answer()
+        if reply.status in _REFUSALS and await self._grant.refused():
+            reply = await self._answer()
         if reply.status in _REFUSALS:
             raise PermanentError(self._refused(reply))
-        return self._parsed(reply.body, asked_at)
+        token = self._parsed(reply.body, asked_at)
+        await self._grant.answered(reply.body)
+        return token
+
+    async def _answer(self) -> Reply:
+        return await once_more(
+            self._posted, FETCH_S, FIRST_SHARE, may_repeat=self._client.may_repeat
+        )
 
     async def _posted(self, within: float) -> Reply:
+        form = await self._grant.form()
         return await self._client.request(
-            "POST", self._path, form=self._grant, accept=_REFUSALS, within=within
+            "POST", self._path, form=form, accept=_REFUSALS, within=within
         )
 
     def _refused(self, reply: Reply) -> str:
@@ -243,9 +270,9 @@ class OAuthToken(Authorizer):
         return _Token.lasting(token, life, asked_at + life)
 
 
-def _shared_name(name: str, path: str, grant: Mapping[str, str]) -> str:
+def _shared_name(name: str, path: str, grant: Grant) -> str:
     """The same for all replicas that ask as the same client; no secret goes into it."""
-    who = [name, path, *(grant.get(key, "") for key in ("grant_type", "username", "client_id"))]
+    who = [name, path, *grant.identity.values()]
     return sha256("\n".join(who).encode()).hexdigest()[:32]
 
 

@@ -91,8 +91,8 @@ class _DeclinedError(TemporaryError):
     """The server is there, but does not want it now: 408, 425, 429."""
 
 
-class _UnauthorizedError(PermanentError):
-    """The server answered 401."""
+class UnauthorizedError(PermanentError):
+    """The server answered 401, also to fresh headers if there were any."""
 
 
 class JsonClient:
@@ -147,7 +147,8 @@ class JsonClient:
         that cannot be had now, `within` seconds over; ReplyLostError if the connection broke.
         NotAskedError, a TemporaryError: nothing was sent, because the dependency failed several
         times in a row or wants to be left alone (see `Dependency`).
-        PermanentError: any other status, 3xx included as redirects are never followed.
+        PermanentError: any other status, 3xx included as redirects are never followed;
+        UnauthorizedError: 401.
         UnusableAnswerError: a body that is no JSON or larger than `max_body_bytes`, counted
         decompressed and while it streams. ForbiddenAddressError: an internal address that nobody
         allowed.
@@ -178,7 +179,7 @@ class JsonClient:
         used = await self._auth.headers()
         try:
             return await self._send(request, used)
-        except _UnauthorizedError:
+        except UnauthorizedError:
             # Another request may have been told the same, and have fetched a new token since.
             if await self._auth.headers() == used:
                 self._auth.reject()
@@ -249,9 +250,7 @@ class JsonClient:
         if response.status in _TEMPORARY:
             kind = _DeclinedError if response.status in _DECLINED else TemporaryError
             return kind(text, retry_after(response.headers.get("Retry-After")))
-        return (
-            _UnauthorizedError(text) if response.status == _UNAUTHORIZED else PermanentError(text)
-        )
+        return UnauthorizedError(text) if response.status == _UNAUTHORIZED else PermanentError(text)
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         """The decompressed body. aiohttp inflates at most 256 KB at a time, so a bomb stays small.

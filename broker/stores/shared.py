@@ -103,7 +103,7 @@ class RedisTokens(TokenStore):
         ends = math.isfinite(token.left_s)
         expires_at = self._clock.time() + token.left_s if ends else None
         document = orjson.dumps([token.text, token.life_s if ends else None, expires_at])
-        ttl_ms = max(1, round(min(token.left_s, ENDLESS_TOKEN_S) * 1000))
+        ttl_ms = max(1, round((token.left_s if ends else ENDLESS_TOKEN_S) * 1000))
         key = self._store.key("token", name)
         await self._store.call(self._store.client.set(key, document, px=ttl_ms))
 

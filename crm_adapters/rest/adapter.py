@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from broker.sdk import (
-    ConfigError,
-    CrmAdapter,
-    Customer,
-    JsonClient,
-    PermanentError,
-    Phone,
-    Reference,
-    text_of,
-    time_left,
-)
-from crm_adapters.rest.options import NAME, RestOptions
+from broker.sdk import ConfigError, HttpCrmAdapter, PermanentError, Phone, Reference
+from crm_adapters.rest.options import RestOptions
 from crm_adapters.rest.paths import at, value_at
 
 if TYPE_CHECKING:
@@ -24,46 +14,38 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from broker.sdk import Customer
     from crm_adapters.rest.templates import Filled
 
-OUTSIDE_S = 5.0
-"""How long a request may take that has no deadline, such as `ping`."""
-GRACE_S = 0.1
-"""The broker cancels at the deadline; the client's own limit is only for when it could not."""
 _NOBODY = Phone.from_e164("+12025550199")
 """A number that is reserved for fiction."""
 
 
-class RestAdapter(CrmAdapter):
+class RestAdapter(HttpCrmAdapter[RestOptions]):
     """Asks with one request; a lookup that has no path finds nobody."""
 
+    name = "rest"
+    rights = "to read customers"
     options_type = RestOptions
 
     def __init__(self, options: RestOptions, http: aiohttp.ClientSession) -> None:
-        self._options = options
+        super().__init__(options, http)
         self._by_phone = options.by_phone
         self._by_reference = options.by_reference
-        auth = options.auth.authorizer() if options.auth else None
-        self._client = JsonClient(http, options.base_url, name=NAME, auth=auth)
 
     async def find_by_phone(self, phone: Phone) -> Sequence[Customer]:
         if self._by_phone is None:
             return ()
         values = {"e164": phone.e164, "digits": phone.digits, "national": phone.national}
-        spellings = phone.spellings if self._by_phone.lists_spellings else ()
-        request = self._by_phone.filled(values, spellings)
-        return await self._found(request, lambda customer, _: self._has(customer, phone))
+        spellings = self.spellings(phone) if self._by_phone.lists_spellings else ()
+        records = await self._records(self._by_phone.filled(values, spellings))
+        return self.found_by_phone(records, phone, _get)
 
     async def find_by_reference(self, reference: Reference) -> Sequence[Customer]:
         if self._by_reference is None:
             return ()
-        request = self._by_reference.filled({"reference": reference.value})
-
-        def fits(_: Customer, record: object) -> bool:
-            stored = text_of(value_at(record, self._options.fields.reference))
-            return stored is None or reference.is_spelled(stored)
-
-        return await self._found(request, fits)
+        records = await self._records(self._by_reference.filled({"reference": reference.value}))
+        return self.found_by_reference(records, reference, _get)
 
     async def ping(self) -> str:
         """Looks up what nobody has. ConfigError if somebody is found by that number."""
@@ -73,39 +55,23 @@ class RestAdapter(CrmAdapter):
         count = sum(known is not None for known in (self._by_phone, self._by_reference))
         return f"the API answers {count} kinds of lookups"
 
-    def _has(self, customer: Customer, phone: Phone) -> bool:
-        """Searches are over-inclusive; a record that lists no numbers is believed."""
-        region = self._options.region
-        return not customer.phones or any(phone.is_spelled(p, region) for p in customer.phones)
-
-    async def _found(
-        self, request: Filled, fits: Callable[[Customer, object], bool]
-    ) -> tuple[Customer, ...]:
-        reply = await self._client.request(
-            self._options.method,
-            request.path,
-            params=request.params,
-            json=request.body,
-            accept=self._options.not_found,
-            within=time_left(OUTSIDE_S) + GRACE_S,
-        )
-        if reply.status in self._options.not_found:
-            return ()
-        fields, premium = self._options.fields, self._options.premium
-        read = [
-            (fields.customer(partial(value_at, record), premium), record)
-            for record in self._records(reply.body)
-        ]
-        return tuple(customer for customer, record in read if fits(customer, record))
-
-    def _records(self, body: object) -> list[object]:
-        """The records in an answer.
+    async def _records(self, request: Filled) -> list[Any]:
+        """The records in the answer to `request`.
 
         PermanentError if there is nothing at `results`, unless its end `[*]` allows for that: an
         answer of another shape may be an error message, and that is not nobody.
         """
-        path = self._options.results
-        found = at(body, path) if body is not None else [None]
+        reply = await self.ask(
+            self.options.method,
+            request.path,
+            params=request.params,
+            json=request.body,
+            accept=self.options.not_found,
+        )
+        if reply.status in self.options.not_found:
+            return []
+        path = self.options.results
+        found = at(reply.body, path) if reply.body is not None else [None]
         if not found and not path.endswith("[*]"):
             raise PermanentError("rest: the answer has nothing at the path `results`")
         records: list[object] = []
@@ -117,3 +83,7 @@ class RestAdapter(CrmAdapter):
         if not all(isinstance(record, dict) for record in records):
             raise PermanentError("rest: a record in the answer is no object")
         return records
+
+
+def _get(record: object) -> Callable[[str], object]:
+    return partial(value_at, record)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
-from broker.sdk import Fields, FixedHeaders, Options, PremiumRule, Region
+from broker.sdk import HttpCrmOptions
 from crm_adapters.rest.paths import is_path
 from crm_adapters.rest.templates import BY_PHONE, BY_REFERENCE, Template
 
-NAME = "rest"
 SAYS_NOTHING = frozenset({401, 403, 407, 408, 425, 429})
 """Statuses that tell nothing about a customer."""
 
@@ -20,49 +18,11 @@ Body = Mapping[str, Any]
 Status = Annotated[int, Field(ge=400, le=499)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+class RestOptions(HttpCrmOptions):
+    """See docs/adapters/rest.md. The fields are paths below one customer."""
 
+    needs_auth = False
 
-class Bearer(_Table):
-    """`Authorization: Bearer <token>`."""
-
-    kind: Literal["bearer"]
-    token: SecretStr
-
-    def authorizer(self) -> FixedHeaders:
-        return FixedHeaders.bearer(self.token.get_secret_value(), name=NAME)
-
-
-class Header(_Table):
-    """A header of one's own, such as `X-Api-Key: <value>`."""
-
-    kind: Literal["header"]
-    name: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$")
-    value: SecretStr
-
-    def authorizer(self) -> FixedHeaders:
-        return FixedHeaders({self.name: self.value.get_secret_value()}, name=NAME)
-
-
-class Basic(_Table):
-    """`Authorization: Basic <username:password>`."""
-
-    kind: Literal["basic"]
-    username: str
-    password: SecretStr
-
-    def authorizer(self) -> FixedHeaders:
-        pair = f"{self.username}:{self.password.get_secret_value().strip()}"
-        encoded = base64.b64encode(pair.encode()).decode()
-        return FixedHeaders({"Authorization": f"Basic {encoded}"}, name=NAME)
-
-
-class RestOptions(Options):
-    """See docs/adapters/rest.md."""
-
-    base_url: str
-    auth: Annotated[Bearer | Header | Basic, Field(discriminator="kind")] | None = None
     method: Literal["GET", "POST"] = "GET"
     phone_path: str | None = None
     phone_body: Body | None = None
@@ -71,11 +31,6 @@ class RestOptions(Options):
     not_found: frozenset[Status] = frozenset({404})
     results: str = "$"
     """Path to the customers: a list, one object, or nothing."""
-    fields: Fields = Fields()
-    """Paths below one customer."""
-    premium: PremiumRule | None = None
-    region: Region | None = None
-    """Where numbers without country code are read; by default in the caller's country."""
 
     @property
     def by_phone(self) -> Template | None:
@@ -101,10 +56,7 @@ class RestOptions(Options):
 
     @model_validator(mode="after")
     def _paths_can_be_followed(self) -> Self:
-        fields = self.fields.model_dump(exclude={"phones", "extra"})
-        paths = [self.results, *fields.values(), *self.fields.phones, *self.fields.extra.values()]
-        if self.premium:
-            paths.append(self.premium.field)
+        paths = [self.results, *self.fields.places(self.premium)]
         if not all(is_path(path) for path in paths):
             raise ValueError("a path into the answer is like a.b, a.0.b, a[0].b or a[*].b")
         return self

@@ -11,7 +11,7 @@ from broker.sdk import (
     PermanentError,
     Phone,
     Reference,
-    text_of,
+    has_number,
     time_left,
 )
 from crm_adapters.sql import statements, tables
@@ -50,17 +50,13 @@ class SqlAdapter(CrmAdapter):
         def fits(customer: Customer, _: Mapping[str, object]) -> bool:
             if not customer.phones and not self._exact:
                 raise ConfigError("by_phone is not exact, so its rows need a column with numbers")
-            region = self._options.region
-            return not customer.phones or any(
-                phone.is_spelled(spelled, region) for spelled in customer.phones
-            )
+            return has_number(customer, phone, self._options.region)
 
         return await self._found(self._by_phone, statements.phone_values(phone), fits)
 
     async def find_by_reference(self, reference: Reference) -> Sequence[Customer]:
         def fits(_: Customer, row: Mapping[str, object]) -> bool:
-            stored = text_of(row.get(self._options.fields.reference))
-            return stored is None or reference.is_spelled(stored)
+            return self._options.fields.has_reference(row.get, reference)
 
         return await self._found(self._by_reference, statements.reference_values(reference), fits)
 
@@ -111,6 +107,6 @@ def _statements(options: SqlOptions, database: Database) -> tuple[str | None, st
     by_phone = by_reference = None
     if options.phones:
         by_phone = tables.by_phone(table, options.columns, options.phones, database.ending)
-    if "reference" in options.named:
+    if options.fields.reference is not None and "reference" in options.named:
         by_reference = tables.by_reference(table, options.columns, options.fields.reference)
     return by_phone, by_reference

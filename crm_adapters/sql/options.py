@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from broker.sdk import Fields, Options, PremiumRule, Region
 from crm_adapters.sql import statements
 
-_TEXTS = ("email", "track_id", "name", "language", "reference")
+_TEXTS = ("email", "track_id", "name", "language", "tags", "reference")
 SCHEMES = ("postgresql", "postgres", "sqlite")
 
 
@@ -47,9 +47,10 @@ class SqlOptions(Options):
     @property
     def columns(self) -> list[str]:
         """With `table`: all columns that are read."""
-        texts = [getattr(self.fields, field) for field in _TEXTS if field in self.named]
+        named = [field for field in _TEXTS if field in self.named]
+        texts = [place for field in named for place in self.fields.places_of(field)]
         columns = [self.fields.id, *texts, *self.phones, *self.fields.extra.values()]
-        return columns + ([self.premium.field] if self.premium else [])
+        return [*columns, *(self.premium.places if self.premium else ())]
 
     @field_validator("dsn")
     @classmethod

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from broker.sdk import Authorizer, FixedHeaders, JsonClient, OAuthToken, Options
+from broker.sdk import Authorizer, FixedGrant, FixedHeaders, JsonClient, OAuthToken, Options
 
 if TYPE_CHECKING:
     import aiohttp
@@ -84,10 +84,10 @@ def authorizer(options: BabelforceOptions, http: aiohttp.ClientSession) -> Autho
         }
         return FixedHeaders(pair, name=NAME)
     client = JsonClient(http, options.base_url, name=f"{NAME} token")
-    return OAuthToken(client, "/oauth/token", _grant(auth), name=NAME)
+    return OAuthToken(client, "/oauth/token", FixedGrant(_form(auth)), name=NAME)
 
 
-def _grant(auth: PasswordAuth | ClientCredentialsAuth) -> dict[str, str]:
+def _form(auth: PasswordAuth | ClientCredentialsAuth) -> dict[str, str]:
     if isinstance(auth, PasswordAuth):
         return {
             "grant_type": "password",

@@ -11,6 +11,7 @@ import pytest
 from broker.domain.errors import BrokerError, ConfigError, PermanentError, TemporaryError
 from broker.http_client import FixedHeaders, JsonClient, OAuthToken, Reply
 from broker.http_client.auth import PAUSE_S, REFUSED_S, REJECTED_S
+from broker.http_client.grants import FixedGrant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -70,7 +71,9 @@ def endpoint() -> Endpoint:
 
 @pytest.fixture
 async def token(endpoint: Endpoint, clock: Clock) -> AsyncIterator[OAuthToken]:
-    token = OAuthToken(endpoint, "/oauth/token", GRANT, name="platform", monotonic=clock)
+    token = OAuthToken(
+        endpoint, "/oauth/token", FixedGrant(GRANT), name="platform", monotonic=clock
+    )
     yield token
     await token.aclose()
 

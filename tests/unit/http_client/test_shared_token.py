@@ -10,6 +10,7 @@ import pytest
 from broker.domain.errors import StoreUnavailableError, TemporaryError
 from broker.http_client import OAuthToken
 from broker.http_client.auth import REJECTED_S
+from broker.http_client.grants import FixedGrant
 from broker.stores.clock import StoreClock
 from broker.stores.connection import Store, open_store
 from broker.stores.shared import RedisTokens
@@ -71,7 +72,9 @@ async def replicas(
 ) -> AsyncIterator[list[OAuthToken]]:
     """Three processes' worth of one authorizer."""
     made = [
-        OAuthToken(endpoint, "/oauth/token", GRANT, name="p", monotonic=clock, tokens=tokens)
+        OAuthToken(
+            endpoint, "/oauth/token", FixedGrant(GRANT), name="p", monotonic=clock, tokens=tokens
+        )
         for _ in range(3)
     ]
     yield made
@@ -144,6 +147,8 @@ async def test_other_credentials_have_another_token(
 ) -> None:
     await headers(replicas)
     grant = {**GRANT, "username": "other@example.com"}
-    other = OAuthToken(endpoint, "/oauth/token", grant, name="p", monotonic=clock, tokens=tokens)
+    other = OAuthToken(
+        endpoint, "/oauth/token", FixedGrant(grant), name="p", monotonic=clock, tokens=tokens
+    )
     assert await other.headers() == bearer(2)
     await other.aclose()

@@ -1,0 +1,167 @@
+"""The `auth` option: how an operator says what lets our requests in."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from broker.domain.errors import ConfigError
+from broker.http_client.auth import BEARER, FixedHeaders, OAuthToken, TokenHeader
+from broker.http_client.client import Authorizer, JsonClient
+from broker.http_client.grants import FixedGrant, Grant, JwtGrant, RefreshGrant
+
+if TYPE_CHECKING:
+    import aiohttp
+
+
+class _Auth(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class BearerAuth(_Auth):
+    """A token that does not change: `Authorization: Bearer <token>`."""
+
+    kind: Literal["bearer"]
+    token: SecretStr
+
+
+class HeaderAuth(_Auth):
+    """A header of one's own, such as `X-Api-Key: <value>`."""
+
+    kind: Literal["header"]
+    name: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$")
+    value: SecretStr
+
+
+class BasicAuth(_Auth):
+    """`Authorization: Basic <username:password>`."""
+
+    kind: Literal["basic"]
+    username: str
+    password: SecretStr
+
+
+class _OAuth(_Auth):
+    token_url: str | None = None
+    """Where tokens come from; the adapter knows, unless it says otherwise."""
+    scope: str | None = None
+
+
+class ClientCredentialsAuth(_OAuth):
+    """RFC 6749 section 4.4."""
+
+    kind: Literal["client_credentials"]
+    client_id: str
+    client_secret: SecretStr
+
+
+class PasswordAuth(_OAuth):
+    """RFC 6749 section 4.3."""
+
+    kind: Literal["password"]
+    username: SecretStr
+    password: SecretStr
+    client_id: str
+    client_secret: SecretStr | None = None
+
+
+class RefreshTokenAuth(_OAuth):
+    """RFC 6749 section 6. A server may give another refresh token with each access token."""
+
+    kind: Literal["refresh_token"]
+    client_id: str
+    client_secret: SecretStr | None = None
+    refresh_token: SecretStr
+
+
+class JwtBearerAuth(_OAuth):
+    """RFC 7523: a signed assertion. Needs the extra `jwt`."""
+
+    kind: Literal["jwt_bearer"]
+    issuer: str
+    subject: str | None = None
+    audience: str
+    private_key: SecretStr
+    """RSA, PEM."""
+    key_id: str | None = None
+
+
+OAuth = ClientCredentialsAuth | PasswordAuth | RefreshTokenAuth | JwtBearerAuth
+Auth = Annotated[
+    BearerAuth
+    | HeaderAuth
+    | BasicAuth
+    | ClientCredentialsAuth
+    | PasswordAuth
+    | RefreshTokenAuth
+    | JwtBearerAuth,
+    Field(discriminator="kind"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPlace:
+    """What an adapter knows of its CRM's tokens."""
+
+    url: str | None = None
+    """Absolute, or a path below the base URL; None = the operator has to say."""
+    header: TokenHeader = BEARER
+
+
+def authorizer(
+    auth: Auth,
+    http: aiohttp.ClientSession,
+    base_url: str,
+    *,
+    name: str,
+    place: TokenPlace = TokenPlace(),
+) -> Authorizer:
+    """Who lets our requests in. ConfigError if a secret cannot be one, or no token URL is known."""
+    if isinstance(auth, BearerAuth):
+        return FixedHeaders({place.header.name: place.header.of(_secret(auth.token))}, name=name)
+    if isinstance(auth, HeaderAuth):
+        return FixedHeaders({auth.name: _secret(auth.value)}, name=name)
+    if isinstance(auth, BasicAuth):
+        pair = f"{auth.username}:{_secret(auth.password)}"
+        encoded = base64.b64encode(pair.encode()).decode()
+        return FixedHeaders({"Authorization": f"Basic {encoded}"}, name=name)
+    origin, path = _token_url(auth.token_url or place.url, base_url, name)
+    client = JsonClient(http, origin, name=f"{name} token")
+    return OAuthToken(client, path, _grant(auth, client), name=name, header=place.header)
+
+
+def _token_url(url: str | None, base_url: str, name: str) -> tuple[str, str]:
+    """Origin and path."""
+    if not url:
+        raise ConfigError(f"{name}: auth.token_url is missing")
+    if url.startswith("/"):
+        return base_url, url
+    parts = urlsplit(url.strip())
+    if parts.query or parts.fragment or not parts.path:
+        raise ConfigError(f"{name}: auth.token_url must be http(s)://host/path")
+    return f"{parts.scheme}://{parts.netloc}", parts.path
+
+
+def _grant(auth: OAuth, client: JsonClient) -> Grant:
+    scope = {"scope": auth.scope} if auth.scope else {}
+    if isinstance(auth, JwtBearerAuth):
+        claims = {"iss": auth.issuer, "aud": auth.audience, **scope}
+        subject = {"sub": auth.subject} if auth.subject else {}
+        return JwtGrant({**claims, **subject}, _secret(auth.private_key), auth.key_id)
+    fields = {"client_id": auth.client_id, **scope}
+    if auth.client_secret is not None:
+        fields["client_secret"] = _secret(auth.client_secret)
+    if isinstance(auth, RefreshTokenAuth):
+        return RefreshGrant(fields, _secret(auth.refresh_token), client.tokens)
+    fields["grant_type"] = auth.kind
+    if isinstance(auth, PasswordAuth):
+        fields |= {"username": _secret(auth.username), "password": _secret(auth.password)}
+    return FixedGrant(fields)
+
+
+def _secret(value: SecretStr) -> str:
+    return value.get_secret_value().strip()

@@ -1,0 +1,183 @@
+"""What all CRM adapters over HTTP share: one client, one deadline, one way to believe a record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+
+from pydantic import model_validator
+
+from broker.domain.call import Phone, Reference
+from broker.domain.customer import has_number
+from broker.domain.errors import PermanentError
+from broker.domain.fields import Fields, Region
+from broker.domain.premium import PremiumRule
+from broker.domain.spellings import Pattern, spelled
+from broker.http_client.client import JsonClient, Reply, UnauthorizedError
+from broker.http_client.credentials import Auth, TokenPlace, authorizer
+from broker.ports import CrmAdapter, Options, time_left
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from broker.domain.customer import Customer
+    from broker.domain.expressions import Get
+
+OUTSIDE_S = 5.0
+"""How long a request may take that has no deadline, such as `ping`."""
+GRACE_S = 0.1
+"""The broker cancels at the deadline; the client's own limit is only for when it could not."""
+NOBODYS_PHONE = Phone.from_e164("+12025550199")
+"""A number that is reserved for fiction (NANPA 555-0100 to 555-0199)."""
+NOBODYS_REFERENCE = Reference("0")
+_EXPLAINED = frozenset({400, 403, 404, 422})
+
+
+class HttpCrmOptions(Options):
+    """What every CRM over HTTP can be told; an adapter adds its own."""
+
+    needs_auth: ClassVar[bool] = True
+
+    base_url: str
+    auth: Auth | None = None
+    """See docs/adapters.md, "Credentials"."""
+    fields: Fields = Fields()
+    premium: PremiumRule | None = None
+    region: Region | None = None
+    """Where numbers without country code are read; by default in the caller's country."""
+    spellings: tuple[Pattern, ...] = ()
+    """How this CRM spells national numbers besides: `(***) ***-****`."""
+
+    @model_validator(mode="after")
+    def _has_credentials(self) -> Self:
+        if self.needs_auth and self.auth is None:
+            raise ValueError("auth is missing")
+        return self
+
+
+O = TypeVar("O", bound=HttpCrmOptions)  # noqa: E741 - the usual name of an only parameter
+
+
+class HttpCrmAdapter(CrmAdapter, Generic[O]):
+    """Base of an adapter that asks over HTTP.
+
+    Give it `name`, `rights` and `options_type`, and implement the two `find_by_...` with `ask` and
+    `found_by_...`.
+    """
+
+    name: ClassVar[str]
+    """Stands in error texts: `hubspot`."""
+    rights: ClassVar[str]
+    """What the credentials must be allowed to do, in the CRM's own words; for `broker check`."""
+    token: ClassVar[TokenPlace] = TokenPlace()
+    max_body_bytes: ClassVar[int] = 262_144
+
+    def __init__(self, options: O, http: aiohttp.ClientSession) -> None:
+        self.options = options
+        self._auth = (
+            authorizer(options.auth, http, options.base_url, name=self.name, place=self.token)
+            if options.auth
+            else None
+        )
+        self._client = JsonClient(
+            http,
+            options.base_url,
+            name=self.name,
+            auth=self._auth,
+            headers=self.headers(),
+            max_body_bytes=self.max_body_bytes,
+        )
+
+    def headers(self) -> Mapping[str, str]:
+        """Sent with every request, besides the credentials."""
+        return {}
+
+    async def ask(  # noqa: PLR0913 - the parts of an HTTP request, each named at the call
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: object | None = None,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        accept: frozenset[int] = frozenset(),
+    ) -> Reply:
+        """The reply, if its status is 2xx or in `accept`; errors as of `JsonClient.request`.
+
+        A refusal says in one sentence what the operator has to change.
+        """
+        try:
+            reply = await self._client.request(
+                method,
+                path,
+                params=params,
+                json=json,
+                form=form,
+                headers=headers,
+                accept=accept | _EXPLAINED,
+                within=time_left(OUTSIDE_S) + GRACE_S,
+            )
+        except UnauthorizedError:
+            text = f"{self.name}: the credentials were refused (HTTP 401): check `auth`"
+            raise PermanentError(text) from None
+        if reply.status in _EXPLAINED - accept:
+            raise PermanentError(f"{self.name}: HTTP {reply.status}: {self.advice(reply)}")
+        return reply
+
+    def advice(self, refused: Reply) -> str:
+        """What to do about a 400, 403, 404 or 422.
+
+        Never a text out of the answer: those repeat what was asked for.
+        """
+        if refused.status == 403:  # noqa: PLR2004 - Forbidden
+            return f"a right is missing; needed: {self.rights}"
+        if refused.status == 404:  # noqa: PLR2004 - Not Found
+            return "nothing is at this address: check base_url"
+        return "the request was refused: check the names in `fields` and `premium`"
+
+    def spellings(self, phone: Phone) -> tuple[str, ...]:
+        """How `phone` may stand in the CRM: E.164, what is usual, what the operator has added."""
+        return tuple(dict.fromkeys([*phone.spellings, *spelled(phone, self.options.spellings)]))
+
+    def found_by_phone(
+        self, records: Iterable[Any], phone: Phone, get: Callable[[Any], Get]
+    ) -> tuple[Customer, ...]:
+        """The customers of those records that really have the number: searches find too many.
+
+        `get(record)` gives the values of one record by their places.
+        """
+        fields, premium, region = self.options.fields, self.options.premium, self.options.region
+        customers = (fields.customer(get(record), premium) for record in records)
+        return tuple(customer for customer in customers if has_number(customer, phone, region))
+
+    def found_by_reference(
+        self, records: Iterable[Any], reference: Reference, get: Callable[[Any], Get]
+    ) -> tuple[Customer, ...]:
+        """The customers of those records that really have the reference."""
+        fields, premium = self.options.fields, self.options.premium
+        return tuple(
+            fields.customer(get(record), premium)
+            for record in records
+            if fields.has_reference(get(record), reference)
+        )
+
+    async def ping(self) -> str:
+        """Looks up what nobody has, so that every right and every name in `fields` is tried."""
+        await self.find_by_phone(NOBODYS_PHONE)
+        await self.find_by_reference(NOBODYS_REFERENCE)
+        return "finds people by number and by reference"
+
+    async def aclose(self) -> None:
+        if self._auth is not None:
+            await self._auth.aclose()
+
+
+def list_at(body: object, *path: str) -> list[Any]:
+    """The list at `path` of an answer. PermanentError if there is none: that is not nobody."""
+    node = body
+    for key in path:
+        node = node.get(key) if isinstance(node, Mapping) else None
+    if not isinstance(node, list) or not all(isinstance(item, Mapping) for item in node):
+        raise PermanentError("the answer has another shape than documented")
+    return node

@@ -1,0 +1,40 @@
+"""Values inside query languages: quoted so that none of them can become part of the query."""
+
+from __future__ import annotations
+
+import re
+
+_SOQL = str.maketrans(
+    {
+        "\\": "\\\\",
+        "'": "\\'",
+        '"': '\\"',
+        "\n": "\\n",
+        "\r": "\\r",
+        "\t": "\\t",
+        "\b": "\\b",
+        "\f": "\\f",
+    }
+)
+_SOSL_RESERVED = re.compile(r"([?&|!{}\[\]()^~*:\\\"'+-])")
+
+
+def soql_text(value: str) -> str:
+    """A SOQL string literal with its quotes.
+
+    Salesforce, SOQL and SOSL Reference, "Quoted String Escape Sequences".
+    """
+    return f"'{value.translate(_SOQL)}'"
+
+
+def sosl_term(value: str) -> str:
+    """What stands in the braces of a SOSL `FIND {...}`.
+
+    Salesforce, SOQL and SOSL Reference, "FIND {SearchQuery}", reserved characters.
+    """
+    return _SOSL_RESERVED.sub(r"\\\1", value)
+
+
+def odata_text(value: str) -> str:
+    """An OData string literal with its quotes: OData 4.01 URL conventions, 5.1.1.6.1."""
+    return "'" + value.replace("'", "''") + "'"
