@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import model_validator
@@ -147,20 +148,27 @@ class HttpCrmAdapter(CrmAdapter, Generic[O]):
 
         `get(record)` gives the values of one record by their places.
         """
-        fields, premium, region = self.options.fields, self.options.premium, self.options.region
-        customers = (fields.customer(get(record), premium) for record in records)
+        region = self.options.region
+        customers = (self._customer(record, get) for record in records)
         return tuple(customer for customer in customers if has_number(customer, phone, region))
 
     def found_by_reference(
         self, records: Iterable[Any], reference: Reference, get: Callable[[Any], Get]
     ) -> tuple[Customer, ...]:
         """The customers of those records that really have the reference."""
-        fields, premium = self.options.fields, self.options.premium
         return tuple(
-            fields.customer(get(record), premium)
+            self._customer(record, get)
             for record in records
-            if fields.has_reference(get(record), reference)
+            if self.options.fields.has_reference(get(record), reference)
         )
+
+    def record_url(self, record: Any) -> str | None:  # noqa: ARG002 - for who has it
+        """Where a person opens this record in a browser; None if nobody can."""
+        return None
+
+    def _customer(self, record: Any, get: Callable[[Any], Get]) -> Customer:
+        customer = self.options.fields.customer(get(record), self.options.premium)
+        return replace(customer, record_url=self.record_url(record))
 
     async def ping(self) -> str:
         """Looks up what nobody has, so that every right and every name in `fields` is tried."""
