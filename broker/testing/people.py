@@ -14,6 +14,7 @@ class Person:
     """One record to put into the CRM under test, in whatever form it keeps such things."""
 
     id: str
+    """A number: many CRMs have no other ids."""
     phones: tuple[str, ...]
     """As stored; national spellings are German."""
     reference: str
@@ -40,7 +41,7 @@ class Person:
 
 
 ADA = Person(
-    id="c-1",
+    id="101",
     phones=("+493023125001",),
     reference="1000001",
     email="ada@example.com",
@@ -50,7 +51,7 @@ ADA = Person(
     language="en",
 )
 BOB = Person(
-    id="c-2",
+    id="102",
     phones=("+49 30 23125002", "+491701234567"),
     reference="1000002",
     email="bob@example.com",
@@ -59,18 +60,18 @@ BOB = Person(
     name='Bob, the "second"; son',
     language="de",
 )
-CAROL = Person("c-3", ("+493023125003",), "1000003", "carol@example.com", premium=True)
-DAN = Person("c-4", ("+493023125003",), "1000004", "dan@example.com", premium=False)
+CAROL = Person("103", ("+493023125003",), "1000003", "carol@example.com", premium=True)
+DAN = Person("104", ("+493023125003",), "1000004", "dan@example.com", premium=False)
 """Shares Carol's number."""
-EVE = Person("c-5", ("+493023125005",), "1000005")
+EVE = Person("105", ("+493023125005",), "1000005")
 """Of whom nothing else is known."""
-FAY = Person("c-6", ("+443023125001",), "1000006", "fay@example.com", premium=False)
+FAY = Person("106", ("+443023125001",), "1000006", "fay@example.com", premium=False)
 """Has Ada's national number, in another country."""
-GUS = Person("c-7", ("+493023125007",), "AB10007", "gus@example.com")
-HAL = Person("c-8", ("+493023125008",), "CA10007", "hal@example.com")
+GUS = Person("107", ("+493023125007",), "AB10007", "gus@example.com")
+HAL = Person("108", ("+493023125008",), "CA10007", "hal@example.com")
 """Types the same keys as Gus."""
 SPELLED = tuple(
-    Person(f"s-{i}", (Phone.from_e164(_BERLIN.format(100 + i)).spellings[i],), f"20000{i:02}")
+    Person(f"2{i:02}", (Phone.from_e164(_BERLIN.format(100 + i)).spellings[i],), f"20000{i:02}")
     for i in range(len(Phone.from_e164(_BERLIN.format(100)).spellings))
 )
 """One person for each way in which a CRM may have spelled a number."""

@@ -174,7 +174,7 @@ def _skeleton(node: object) -> object:
 
 def crowd(person: Person, count: int) -> list[Person]:
     """`count` records that all have the person's numbers and reference."""
-    return [replace(person, id=f"{person.id}-{i}") for i in range(count)]
+    return [replace(person, id=f"{person.id}{i:05}") for i in range(count)]
 
 
 async def wait_until(true: Callable[[], bool], seconds: float = 5.0) -> None:
