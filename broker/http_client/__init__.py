@@ -13,7 +13,7 @@ from broker.http_client.client import (
     UnusableAnswerError,
 )
 from broker.http_client.credentials import Auth, BasicAuth, BearerAuth, TokenPlace, authorizer
-from broker.http_client.crm import HttpCrmAdapter, HttpCrmOptions, list_at
+from broker.http_client.crm import HttpCrmAdapter, HttpCrmOptions, Reading, at_once, list_at
 from broker.http_client.dependency import Dependency, NotAskedError
 from broker.http_client.escaping import odata_text, soql_text, sosl_term
 from broker.http_client.grants import FixedGrant
@@ -37,12 +37,14 @@ __all__ = [
     "JsonClient",
     "NotAskedError",
     "OAuthToken",
+    "Reading",
     "Reply",
     "ReplyLostError",
     "TokenHeader",
     "TokenPlace",
     "UnauthorizedError",
     "UnusableAnswerError",
+    "at_once",
     "authorizer",
     "list_at",
     "odata_text",

@@ -53,6 +53,7 @@ _OAUTH_FAULTS = frozenset(
         "unauthorized_client",
         "unsupported_grant_type",
         "invalid_scope",
+        "invalid_resource",  # Entra: nothing is registered at the address in the scope
     }
 )
 _VISIBLE = re.compile(r"[\x21-\x7e]+", re.ASCII)

@@ -13,7 +13,7 @@ import orjson
 
 from broker.domain.errors import PermanentError, TemporaryError
 from broker.http_client.addresses import RefusedAddressError
-from broker.http_client.paths import checked_base, url_of
+from broker.http_client.paths import checked_base, url_of, with_query
 from broker.http_client.retry_after import retry_after
 from broker.http_client.session import dependency_of
 from broker.timing import time_limit
@@ -158,7 +158,7 @@ class JsonClient:
         kind, body = _encoded(json, form)
         request = _Request(
             method,
-            url.with_query(params) if params else url,
+            with_query(url, params) if params else url,
             body,
             {**self._headers, **kind, **(headers or {})},
             accept,

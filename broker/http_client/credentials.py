@@ -110,6 +110,13 @@ class TokenPlace:
     url: str | None = None
     """Absolute, or a path below the base URL; None = the operator has to say."""
     header: TokenHeader = BEARER
+    scope: str | None = None
+    """What to ask for unless `auth` says; `/...` is below the base URL, as Entra wants it."""
+
+    def scope_at(self, base_url: str) -> str | None:
+        if self.scope is None or not self.scope.startswith("/"):
+            return self.scope
+        return base_url.strip().rstrip("/") + self.scope
 
 
 def authorizer(
@@ -131,7 +138,8 @@ def authorizer(
         return FixedHeaders({"Authorization": f"Basic {encoded}"}, name=name)
     origin, path = _token_url(auth.token_url or place.url, base_url, name)
     client = JsonClient(http, origin, name=f"{name} token")
-    return OAuthToken(client, path, _grant(auth, client), name=name, header=place.header)
+    grant = _grant(auth, client, auth.scope or place.scope_at(base_url))
+    return OAuthToken(client, path, grant, name=name, header=place.header)
 
 
 def _token_url(url: str | None, base_url: str, name: str) -> tuple[str, str]:
@@ -146,8 +154,8 @@ def _token_url(url: str | None, base_url: str, name: str) -> tuple[str, str]:
     return f"{parts.scheme}://{parts.netloc}", parts.path
 
 
-def _grant(auth: OAuth, client: JsonClient) -> Grant:
-    scope = {"scope": auth.scope} if auth.scope else {}
+def _grant(auth: OAuth, client: JsonClient, wanted: str | None) -> Grant:
+    scope = {} if wanted is None else {"scope": wanted}
     if isinstance(auth, JwtBearerAuth):
         claims = {"iss": auth.issuer, "aud": auth.audience, **scope}
         subject = {"sub": auth.subject} if auth.subject else {}

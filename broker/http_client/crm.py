@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
@@ -34,7 +35,14 @@ NOBODYS_REFERENCE = Reference("0")
 _EXPLAINED = frozenset({400, 403, 404, 422})
 
 
-class HttpCrmOptions(Options):
+class Reading(Options):
+    """How records of one kind are read."""
+
+    fields: Fields = Fields()
+    premium: PremiumRule | None = None
+
+
+class HttpCrmOptions(Reading):
     """What every CRM over HTTP can be told; an adapter adds its own."""
 
     needs_auth: ClassVar[bool] = True
@@ -42,8 +50,6 @@ class HttpCrmOptions(Options):
     base_url: str
     auth: Auth | None = None
     """See docs/adapters.md, "Credentials"."""
-    fields: Fields = Fields()
-    premium: PremiumRule | None = None
     region: Region | None = None
     """Where numbers without country code are read; by default in the caller's country."""
     spellings: tuple[Pattern, ...] = ()
@@ -56,6 +62,7 @@ class HttpCrmOptions(Options):
         return self
 
 
+T = TypeVar("T")
 O = TypeVar("O", bound=HttpCrmOptions)  # noqa: E741 - the usual name of an only parameter
 
 
@@ -142,32 +149,42 @@ class HttpCrmAdapter(CrmAdapter, Generic[O]):
         return tuple(dict.fromkeys([*phone.spellings, *spelled(phone, self.options.spellings)]))
 
     def found_by_phone(
-        self, records: Iterable[Any], phone: Phone, get: Callable[[Any], Get]
+        self,
+        records: Iterable[Any],
+        phone: Phone,
+        get: Callable[[Any], Get],
+        reading: Reading | None = None,
     ) -> tuple[Customer, ...]:
         """The customers of those records that really have the number: searches find too many.
 
-        `get(record)` gives the values of one record by their places.
+        `get(record)` gives the values of one record by their places. `reading` is for a CRM with
+        several kinds of records; by default the options themselves.
         """
         region = self.options.region
-        customers = (self._customer(record, get) for record in records)
+        customers = (self._customer(record, get, reading or self.options) for record in records)
         return tuple(customer for customer in customers if has_number(customer, phone, region))
 
     def found_by_reference(
-        self, records: Iterable[Any], reference: Reference, get: Callable[[Any], Get]
+        self,
+        records: Iterable[Any],
+        reference: Reference,
+        get: Callable[[Any], Get],
+        reading: Reading | None = None,
     ) -> tuple[Customer, ...]:
         """The customers of those records that really have the reference."""
+        how = reading or self.options
         return tuple(
-            self._customer(record, get)
+            self._customer(record, get, how)
             for record in records
-            if self.options.fields.has_reference(get(record), reference)
+            if how.fields.has_reference(get(record), reference)
         )
 
     def record_url(self, record: Any) -> str | None:  # noqa: ARG002 - for who has it
         """Where a person opens this record in a browser; None if nobody can."""
         return None
 
-    def _customer(self, record: Any, get: Callable[[Any], Get]) -> Customer:
-        customer = self.options.fields.customer(get(record), self.options.premium)
+    def _customer(self, record: Any, get: Callable[[Any], Get], reading: Reading) -> Customer:
+        customer = reading.fields.customer(get(record), reading.premium)
         return replace(customer, record_url=self.record_url(record))
 
     async def ping(self) -> str:
@@ -179,6 +196,16 @@ class HttpCrmAdapter(CrmAdapter, Generic[O]):
     async def aclose(self) -> None:
         if self._auth is not None:
             await self._auth.aclose()
+
+
+async def at_once(*asking: Coroutine[Any, Any, T]) -> list[T]:
+    """The results of questions that are asked at the same time; the first error ends them all."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in asking]
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 def list_at(body: object, *path: str) -> list[Any]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from broker.domain.errors import BadInputError, ConfigError
-from broker.http_client.paths import checked_base, path_of, url_of
+from broker.http_client.paths import checked_base, path_of, url_of, with_query
 
 BASE = URL("https://api.example.com:8443/crm")
 TRICKS = [
@@ -70,6 +70,15 @@ def test_whatever_is_let_through_is_the_path_itself(text: str) -> None:
     assert url.raw_path == f"/crm/x/{text}"
     assert url.origin() == BASE.origin()
     assert not url.query_string
+    assert not url.fragment
+
+
+@given(st.text(max_size=20))
+def test_a_parameter_arrives_as_it_is_and_without_a_plus_that_could_be_a_space(text: str) -> None:
+    url = with_query(BASE, {"$filter": text})
+    assert dict(url.query) == {"$filter": text}
+    assert "+" not in url.raw_query_string
+    assert url.raw_path == BASE.raw_path
     assert not url.fragment
 
 
