@@ -12,13 +12,20 @@ from broker import plugins
 from broker.channels.email import EmailChannel, SmtpOptions
 from broker.channels.templates import Templates
 from broker.domain.errors import ConfigError
-from broker.http_client import Dependency, ForbiddenAddressError, open_session
+from broker.http_client import (
+    Dependency,
+    ForbiddenAddressError,
+    LocalRate,
+    SharedRate,
+    open_session,
+)
 from broker.metrics import Metrics
 from broker.presence import Presence
 from broker.stores.address import is_sentinel
 from broker.stores.clock import StoreClock
 from broker.stores.connection import Store, open_store
 from broker.stores.ledger import RedisLedger
+from broker.stores.rate import RedisRate
 from broker.stores.shared import RedisCounters, RedisLinks, RedisTokens
 from broker.usecases.book import Book
 from broker.usecases.deliver import Deliver
@@ -48,7 +55,7 @@ if TYPE_CHECKING:
     import aiohttp
     from aiohttp import web
 
-    from broker.ports import CallPlatform, Channel, Ledger, TokenStore
+    from broker.ports import CallPlatform, Channel, Ledger, RateLimiter
     from broker.settings import Settings
     from broker.settings.models import Outbound
 
@@ -88,7 +95,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             fails_over=is_sentinel(url),
         )
         stack.push_async_callback(store.aclose)
-        outbound = _Outbound(stack, settings.outbound, metrics, RedisTokens(store, clock))
+        outbound = _Outbound(stack, settings.outbound, metrics, store, clock)
         crms = await _crms(settings, outbound)
         for crm in crms:
             stack.push_async_callback(crm.adapter.aclose)
@@ -134,22 +141,38 @@ class _Outbound:
     stack: AsyncExitStack
     rules: Outbound
     metrics: Metrics
-    tokens: TokenStore
+    store: Store
+    clock: StoreClock
 
-    async def session(self, name: str, presence: Presence | None = None) -> aiohttp.ClientSession:
-        """`presence` tells when it goes away; not needed where somebody else knows better."""
-        dependency = Dependency(name, self.rules.breaker(), presence, tokens=self.tokens)
+    async def session(
+        self, name: str, presence: Presence | None = None, *, per_s: float | None = None
+    ) -> aiohttp.ClientSession:
+        """`presence` tells when it goes away; not needed where somebody else knows better.
+
+        It is asked at most `per_s` times a second, by all replicas together.
+        """
+        dependency = Dependency(
+            name,
+            self.rules.breaker(),
+            presence,
+            tokens=RedisTokens(self.store, self.clock),
+            rate=self._rate(name, per_s) if per_s is not None else None,
+        )
         self.metrics.breaker_state.labels(name).set_function(lambda: dependency.state)
         opened = open_session(self.rules.addresses(), dependency)
         return await self.stack.enter_async_context(opened)
+
+    def _rate(self, name: str, per_s: float) -> RateLimiter:
+        return SharedRate(RedisRate(self.store, self.clock, name, per_s), LocalRate(per_s))
 
 
 async def _crms(settings: Settings, outbound: _Outbound) -> list[Crm]:
     crms: list[Crm] = []
     for name, crm in settings.crm.items():
-        http = await outbound.session(f"crm.{name}")
+        http = await outbound.session(f"crm.{name}", per_s=crm.rate_per_s)
         adapter = plugins.build(plugins.crm_adapter(crm.adapter), crm.options, http)
-        crms.append(Crm(name, adapter, crm.priority, settings.timeout_ms(crm) / 1000))
+        turns = asyncio.Semaphore(crm.max_concurrency)
+        crms.append(Crm(name, adapter, crm.priority, settings.timeout_ms(crm) / 1000, turns))
     return crms
 
 

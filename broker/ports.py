@@ -481,6 +481,22 @@ class TokenStore(ABC):
         """`owner` is done, whatever came of it."""
 
 
+class RateLimiter(ABC):
+    """How often one dependency may be asked, by all replicas together."""
+
+    @abstractmethod
+    async def take(self, within: float) -> float:
+        """Seconds until the caller's turn; more than `within` = none was taken.
+
+        A turn that was taken is used up, also if the caller does nothing with it.
+        StoreUnavailableError: nobody knows.
+        """
+
+    @abstractmethod
+    async def pause(self, seconds: float) -> None:
+        """Nobody's turn comes for so long. StoreUnavailableError: not everybody knows."""
+
+
 class JobStarter(ABC):
     """Runs leased work in this process, at once."""
 

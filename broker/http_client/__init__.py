@@ -18,6 +18,7 @@ from broker.http_client.dependency import Dependency, NotAskedError
 from broker.http_client.escaping import odata_text, soql_text, sosl_term
 from broker.http_client.grants import FixedGrant
 from broker.http_client.paths import path_of
+from broker.http_client.rate import LocalRate, SharedRate, burst
 from broker.http_client.repeat import once_more
 from broker.http_client.session import open_session
 
@@ -35,17 +36,20 @@ __all__ = [
     "HttpCrmAdapter",
     "HttpCrmOptions",
     "JsonClient",
+    "LocalRate",
     "NotAskedError",
     "OAuthToken",
     "Reading",
     "Reply",
     "ReplyLostError",
+    "SharedRate",
     "TokenHeader",
     "TokenPlace",
     "UnauthorizedError",
     "UnusableAnswerError",
     "at_once",
     "authorizer",
+    "burst",
     "list_at",
     "odata_text",
     "once_more",

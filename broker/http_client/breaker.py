@@ -62,11 +62,15 @@ class Breaker:
     def admit(self, now: float) -> Admission:
         if self._probe_at is None:
             return Admission.SENT
-        if self._probing or now < self._probe_at:
+        if self.refuses(now):
             return Admission.REFUSED
         self._probing = True
         self._probe_at = now
         return Admission.PROBE
+
+    def refuses(self, now: float) -> bool:
+        """Whether it would refuse a request now."""
+        return self._probe_at is not None and (self._probing or now < self._probe_at)
 
     def wait(self, now: float) -> float:
         """Seconds after which asking again makes sense, for who was refused."""

@@ -146,7 +146,7 @@ class JsonClient:
         TemporaryError (with retry_after, if known): 408, 425, 429, 5xx, no connection, a token
         that cannot be had now, `within` seconds over; ReplyLostError if the connection broke.
         NotAskedError, a TemporaryError: nothing was sent, because the dependency failed several
-        times in a row or wants to be left alone (see `Dependency`).
+        times in a row, wants to be left alone, or no turn was left (see `Dependency`).
         PermanentError: any other status, 3xx included as redirects are never followed;
         UnauthorizedError: 401.
         UnusableAnswerError: a body that is no JSON or larger than `max_body_bytes`, counted
@@ -189,11 +189,13 @@ class JsonClient:
             return await self._send(request, fresh)
 
     async def _send(self, request: _Request, auth: Mapping[str, str]) -> Reply:
+        await self._dependency.turn(self._name)
         attempt = self._dependency.attempt(self._name)
         try:
             reply = await self._exchange(request, auth)
         except _DeclinedError as exc:
             attempt.declined(exc.retry_after)
+            await self._dependency.share_pause(exc.retry_after)
             raise
         except (TemporaryError, TimeoutError) as exc:
             attempt.failed(str(exc))

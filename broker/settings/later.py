@@ -9,8 +9,6 @@ if TYPE_CHECKING:
 
 LATER = {
     "lookup.learn_phone": "learned numbers",
-    "crm.*.max_concurrency": "CRM protection",
-    "crm.*.rate_per_s": "CRM protection",
     "crm.*.cache": "CRM protection",
     "crm.*.shadow": "shadow adapters",
     "deflection": "deflection",

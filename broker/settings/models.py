@@ -26,6 +26,7 @@ from broker.settings.values import (
     LinkTemplate,
     Name,
     Port,
+    Rate,
     Region,
     Seconds,
     Section,
@@ -165,6 +166,8 @@ class Crm(Section):
     priority: Whole = 100
     timeout_ms: Count | None = None
     """None = `lookup.late_ms`; see `Settings.timeout_ms`."""
+    max_concurrency: Count = 20
+    rate_per_s: Rate | None = None
     options: InstanceOf[Options]
 
 

@@ -33,6 +33,8 @@ class FakeCrm(CrmAdapter):
     cancelled: int = 0
     """Lookups that were cancelled before."""
     closed: int = 0
+    most_at_once: int = 0
+    """Lookups that were under way at the same time."""
     _by_phone: defaultdict[str, list[Customer]] = field(default_factory=lambda: defaultdict(list))
     _by_reference: defaultdict[str, list[Customer]] = field(
         default_factory=lambda: defaultdict(list)
@@ -84,6 +86,8 @@ class FakeCrm(CrmAdapter):
 
     async def _answering(self, asked: str) -> None:
         self.asked.append(asked)
+        under_way = len(self.asked) - self.answered - self.cancelled
+        self.most_at_once = max(self.most_at_once, under_way)
         fault = self._faults.popleft() if self._faults else None
         try:
             if self._gate is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from broker.domain.call import Phone
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from broker.ports import Clock, CrmAdapter, Note
 
 _STOP_WITHIN_S = 1.0
+MAX_CONCURRENCY = 20
+"""Lookups of one CRM at the same time, if nobody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,17 @@ class Crm:
     adapter: CrmAdapter
     priority: int = 100
     timeout_s: float = 5.0
+    turns: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, MAX_CONCURRENCY))
+    """One for each lookup that may be under way at the same time, in this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one CRM said to one question."""
+
+    state: LookupState
+    customers: tuple[Customer, ...] = ()
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,29 +65,38 @@ class Lookup:
     async def answer_of(self, crm: Crm, query: Phone | Reference) -> Answer:
         """What one CRM says within its time; never raises but for being cancelled."""
         began = self.clock.monotonic()
+        told = await self._told(crm, query)
+        seconds = self.clock.monotonic() - began
+        self.metrics.crm_lookup(crm.name, told.state).observe(seconds)
+        return Answer(
+            crm.name, told.state, told.customers, crm.priority, round(seconds * 1000), told.reason
+        )
+
+    async def _told(self, crm: Crm, query: Phone | Reference) -> Told:
+        """Waiting for a turn is part of the CRM's time."""
         set_deadline(crm.timeout_s)
-        customers: tuple[Customer, ...] = ()
-        reason = None
+        asked = False
         try:
             with time_limit(crm.timeout_s):
-                customers = await _find(crm.adapter, query)
-            state = _state(customers)
+                async with crm.turns:
+                    asked = True
+                    customers = await _find(crm.adapter, query)
         except TimeoutError:
-            state, reason = LookupState.TIMEOUT, "crm_timeout"
+            if not asked:
+                return Told(LookupState.TIMEOUT, reason="crm_busy")
             self.presence.failed(f"crm.{crm.name}", "no answer in time")
+            return Told(LookupState.TIMEOUT, reason="crm_timeout")
         except asyncio.CancelledError:
             if _cancelled():
                 raise
-            state, reason = LookupState.ERROR, "CancelledError"
+            return Told(LookupState.ERROR, reason="CancelledError")
         except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code: a CRM must not end a call
-            state, reason = LookupState.ERROR, type(error).__name__
-            detail = str(error) if isinstance(error, BrokerError) else reason
+            kind = type(error).__name__
+            detail = str(error) if isinstance(error, BrokerError) else kind
             self.presence.failed(f"crm.{crm.name}", detail)
-        else:
-            self.presence.answered(f"crm.{crm.name}")
-        seconds = self.clock.monotonic() - began
-        self.metrics.crm_lookup(crm.name, state).observe(seconds)
-        return Answer(crm.name, state, customers, crm.priority, round(seconds * 1000), reason)
+            return Told(LookupState.ERROR, reason=kind)
+        self.presence.answered(f"crm.{crm.name}")
+        return Told(_state(customers), customers)
 
 
 class Asking:

@@ -14,6 +14,7 @@ from broker.domain.references import Limit
 from broker.ports import Link, SharedToken
 from broker.stores.connection import open_store
 from broker.stores.ledger import RedisLedger
+from broker.stores.rate import RedisRate
 from broker.stores.shared import RedisCounters, RedisLinks, RedisTokens
 from broker.testing.fake_clock import SetClock
 from broker.testing.ledger_kit import LEASE_S, LedgerKit, call
@@ -82,7 +83,7 @@ async def test_limited_user_reads_what_the_profile_needs(limited: Store) -> None
     await limited.ready()
 
 
-async def test_limited_user_keeps_counters_links_and_tokens(limited: Store) -> None:
+async def test_limited_user_keeps_counters_links_tokens_and_rates(limited: Store) -> None:
     clock = SetClock()
     ledger = RedisLedger(limited, clock, lease_s=LEASE_S, retention_s=60)
     known = await ledger.accept(call(clock.time()))
@@ -101,6 +102,9 @@ async def test_limited_user_keeps_counters_links_and_tokens(limited: Store) -> N
     link = Link("https://shop.example", clock.time() + 60)
     await links.keep("hash", link, known.record.id)
     assert await links.find("hash") == link
+    rate = RedisRate(limited, clock, "crm.shop", 1.0)
+    assert [await rate.take(9.0), await rate.take(9.0)] == [0.0, 1.0]
+    await rate.pause(5.0)
 
 
 @pytest.mark.parametrize(

@@ -232,3 +232,39 @@ async def test_without_a_number_nobody_is_asked(
     record = await world.until(record, lambda r: r.step(NUMBER).done)
     assert world.session(record) == {"ivr.lookup": lookup, "ivr.route": "reference"}
     assert world.crm.asked == []
+
+
+def limited(world: World, adapter: CrmAdapter, most: int, timeout_s: float = 1.0) -> None:
+    world.crms[:] = [Crm("shop", adapter, timeout_s=timeout_s, turns=asyncio.Semaphore(most))]
+
+
+async def test_a_crm_is_asked_by_no_more_lookups_at_a_time_than_it_can_take(
+    world: World, premium: Customer
+) -> None:
+    world.crm.delay_s = 0.01
+    world.crm.add(premium, CALLER)
+    limited(world, world.crm, 2)
+    replica = world.replica()
+    records = [await world.starts(replica) for _ in range(6)]
+    await asyncio.sleep(0)
+    done = [await world.until(record, lambda r: r.step(NUMBER).written) for record in records]
+    assert [record.step(NUMBER).lookup for record in done] == ["found"] * 6
+    assert world.crm.most_at_once == 2
+
+
+async def test_waiting_for_a_turn_is_part_of_the_crms_time(world: World) -> None:
+    world.crm.hold()
+    limited(world, world.crm, 1, timeout_s=0.03)
+    replica = world.replica()
+    first = await world.starts(replica)
+    second = await world.starts(replica, caller="+493023125002")
+    for record in (first, second):
+        done = await world.until(record, lambda r: r.step(NUMBER).done)
+        assert done.step(NUMBER).lookup is LookupState.TIMEOUT
+        assert age(done) == pytest.approx(0.03, abs=0.002)
+    assert world.crm.asked == [CALLER]
+    reasons = [
+        [note["reason"] for note in await replica.book.ledger.trace(call.id) if "crm" in note]
+        for call in (first, second)
+    ]
+    assert reasons == [["crm_timeout"], ["crm_busy"]]
