@@ -34,6 +34,14 @@ def channel(name: str) -> type[Channel]:
     return cast("type[Channel]", _find("broker.channels", name, Channel))
 
 
+def spelled_out(name: str, port: type[object]) -> type[object]:
+    """The subclass of `port` that `module:Class` names; ConfigError if there is none."""
+    if not _SPELLED.fullmatch(name):
+        raise ConfigError("the name has to be spelled module:Class")
+    module, _, attribute = name.partition(":")
+    return _checked(_imported(module, attribute), port)
+
+
 def options_type(plugin: type[Plugin]) -> type[Options]:
     """The model that reads this plug-in's options; ConfigError if it declares none."""
     declared = getattr(plugin, "options_type", None)
@@ -50,10 +58,8 @@ def build(plugin: type[P], options: Options, http: ClientSession) -> P:
 
 def _find(group: str, name: str, port: type[object]) -> type[object]:
     if _SPELLED.fullmatch(name):
-        module, _, attribute = name.partition(":")
-    else:
-        module, attribute = _registered(group, name)
-    return _checked(_imported(module, attribute), port)
+        return spelled_out(name, port)
+    return _checked(_imported(*_registered(group, name)), port)
 
 
 def _registered(group: str, name: str) -> tuple[str, str]:

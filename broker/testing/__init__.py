@@ -4,5 +4,5 @@ import pytest
 
 # Before any kit is imported: so that a failing question of a kit shows the values it compared.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{kit}_kit" for kit in ("channel", "crm", "ledger", "platform"))
+    *(f"{__name__}.{kit}_kit" for kit in ("channel", "crm", "http_crm", "ledger", "platform"))
 )
