@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "load everything, reach every part, and say what is wrong",
     "dead-letters": "messages that were given up: list them, send them again, drop them",
     "lookup": "what each CRM answers for one number or reference",
+    "shadow": "how CRMs in shadow mode compare with those that answer the calls",
 }
 FAILED = 1
 WRONG_USE = 2

@@ -12,6 +12,7 @@ from broker import plugins
 from broker.channels.email import EmailChannel, SmtpOptions
 from broker.channels.templates import Templates
 from broker.domain.errors import ConfigError
+from broker.domain.shadow import compared_fields
 from broker.http_client import (
     Dependency,
     ForbiddenAddressError,
@@ -26,6 +27,7 @@ from broker.stores.clock import StoreClock
 from broker.stores.connection import Store, open_store
 from broker.stores.ledger import RedisLedger
 from broker.stores.rate import RedisRate
+from broker.stores.shadow import RedisShadowBook
 from broker.stores.shared import RedisCounters, RedisLinks, RedisTokens
 from broker.usecases.book import Book
 from broker.usecases.deliver import Deliver
@@ -36,6 +38,7 @@ from broker.usecases.lookup import Crm, Lookup
 from broker.usecases.notify import Notify
 from broker.usecases.pacing import Pace
 from broker.usecases.run import Deadlines
+from broker.usecases.shadow import Shadows
 from broker.usecases.step import StepJob
 from broker.usecases.tracking import TrackingLinks
 from broker.usecases.watch import Watch
@@ -55,7 +58,7 @@ if TYPE_CHECKING:
     import aiohttp
     from aiohttp import web
 
-    from broker.ports import CallPlatform, Channel, Ledger, RateLimiter
+    from broker.ports import CallPlatform, Channel, Ledger, RateLimiter, ShadowBook
     from broker.settings import Settings
     from broker.settings.models import Outbound
 
@@ -74,6 +77,7 @@ class Parts:
     ledger: Ledger
     metrics: Metrics
     lookup: Lookup
+    shadows: Shadows
     platform: CallPlatform
     channels: dict[str, Channel]
     links: TrackingLinks
@@ -96,9 +100,13 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         )
         stack.push_async_callback(store.aclose)
         outbound = _Outbound(stack, settings.outbound, metrics, store, clock)
-        crms = await _crms(settings, outbound)
-        for crm in crms:
+        crms, in_shadow = await _crms(settings, outbound)
+        for crm in (*crms, *in_shadow):
             stack.push_async_callback(crm.adapter.aclose)
+        retention_s = settings.privacy.retention_h * 3600
+        book = RedisShadowBook(store, clock, retention_s=retention_s)
+        shadows = _shadows(settings, in_shadow, book, metrics)
+        stack.push_async_callback(shadows.aclose)
         platform = plugins.build(
             plugins.platform(settings.platform.driver),
             settings.platform.options,
@@ -116,11 +124,12 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 store,
                 clock,
                 lease_s=settings.store.lease_ms / 1000,
-                retention_s=settings.privacy.retention_h * 3600,
+                retention_s=retention_s,
                 home_region=settings.lookup.default_region,
             ),
             metrics,
-            Lookup(crms, settings.lookup.folding(), clock, metrics, presence),
+            Lookup(crms, settings.lookup.folding(), clock, metrics, presence, shadows),
+            shadows,
             platform,
             channels,
             TrackingLinks(
@@ -166,14 +175,23 @@ class _Outbound:
         return SharedRate(RedisRate(self.store, self.clock, name, per_s), LocalRate(per_s))
 
 
-async def _crms(settings: Settings, outbound: _Outbound) -> list[Crm]:
+async def _crms(settings: Settings, outbound: _Outbound) -> tuple[list[Crm], list[Crm]]:
+    """Those that answer the calls, and those in shadow mode."""
     crms: list[Crm] = []
+    shadows: list[Crm] = []
     for name, crm in settings.crm.items():
         http = await outbound.session(f"crm.{name}", per_s=crm.rate_per_s)
         adapter = plugins.build(plugins.crm_adapter(crm.adapter), crm.options, http)
         turns = asyncio.Semaphore(crm.max_concurrency)
-        crms.append(Crm(name, adapter, crm.priority, settings.timeout_ms(crm) / 1000, turns))
-    return crms
+        made = Crm(name, adapter, crm.priority, settings.timeout_ms(crm) / 1000, turns)
+        (shadows if crm.shadow else crms).append(made)
+    return crms, shadows
+
+
+def _shadows(settings: Settings, crms: list[Crm], book: ShadowBook, metrics: Metrics) -> Shadows:
+    lookup = settings.lookup
+    fields = compared_fields(settings.session_variables().names)
+    return Shadows(crms, book, metrics, fields, lookup.deadline_ms, lookup.late_ms / 1000)
 
 
 async def _channels(
@@ -306,24 +324,23 @@ async def refuse_unfit(parts: Parts) -> Sequence[str]:
 
     One that is merely away does not stop the start, nor does a mail server: calls get their
     outcome all the same, and without a store the broker is not ready and says why. What the
-    operator should know of the store comes back.
+    operator should know of the store, and of CRMs in shadow mode, comes back.
     """
+    shadows = {f"crm.{crm.name}": crm.adapter.ping() for crm in parts.shadows.crms}
     named: dict[str, Awaitable[Any]] = {
         "store": parts.store.check(),
         "platform": parts.platform.ping(),
         **{f"crm.{crm.name}": crm.adapter.ping() for crm in parts.lookup.crms},
+        **shadows,
     }
     checks = (asyncio.wait_for(ping, _START_CHECK_S) for ping in named.values())
-    results = await asyncio.gather(*checks, return_exceptions=True)
-    faults = [
-        f"{name}: {fault}"
-        for name, result in zip(named, results, strict=True)
-        for fault in _unfit(result)
-    ]
-    if faults:
+    results = dict(zip(named, await asyncio.gather(*checks, return_exceptions=True), strict=True))
+    told = {name: [f"{name}: {fault}" for fault in _unfit(results[name])] for name in named}
+    if faults := [fault for name in named if name not in shadows for fault in told[name]]:
         raise ConfigError(*faults)
-    warnings = results[0]
-    return [f"store: {warning}" for warning in warnings] if isinstance(warnings, list) else []
+    of_store = results["store"]
+    warnings = [f"store: {told}" for told in of_store] if isinstance(of_store, list) else []
+    return [*warnings, *(fault for name in shadows for fault in told[name])]
 
 
 def _unfit(result: object) -> tuple[str, ...]:

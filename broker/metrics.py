@@ -39,6 +39,12 @@ class Metrics:
             buckets=_CALL_SECONDS,
             registry=registry,
         )
+        self.shadow = Counter(
+            "broker_shadow",
+            "Lookups in which a CRM in shadow mode was compared",
+            ["crm", "result"],
+            registry=registry,
+        )
         self.call_to_write = Histogram(
             "broker_call_to_write_seconds",
             "Receipt of a step until its session write succeeded",

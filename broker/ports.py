@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from broker.domain.customer import Customer
     from broker.domain.record import Record, Session
     from broker.domain.references import Limit
+    from broker.domain.shadow import Comparison, Difference, Tally
 
 Variable = str | bool | int
 
@@ -447,6 +448,28 @@ class Links(ABC):
     @abstractmethod
     async def find(self, token_hash: str) -> Link | None:
         """The link, or None if unknown or expired."""
+
+
+class ShadowBook(ABC):
+    """What came of the comparisons with CRMs in shadow mode, of all replicas together.
+
+    All raise StoreUnavailableError. A comparison that could not be noted is missing, no more.
+    """
+
+    @abstractmethod
+    async def note(self, crm: str, call_id: str, step: str, seen: Comparison) -> None:
+        """Count it, and keep it beside its call if it is telling and the call is still known."""
+
+    @abstractmethod
+    async def tally(self, crm: str) -> Tally: ...
+
+    @abstractmethod
+    async def differences(self, crm: str) -> Sequence[Difference]:
+        """The latest, newest first; those of calls that are forgotten or erased are gone."""
+
+    @abstractmethod
+    async def forget(self, crm: str) -> None:
+        """Count from nothing again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ def _probes(parts: Parts) -> dict[str, Awaitable[str]]:
         "store": _ping(parts),
         f"platform {driver}": parts.platform.ping(),
         **{f"crm {crm.name}": crm.adapter.ping() for crm in parts.lookup.crms},
+        **{f"crm {crm.name} (shadow)": crm.adapter.ping() for crm in parts.shadows.crms},
         **{f"channel {name}": channel.ping() for name, channel in parts.channels.items()},
     }
 

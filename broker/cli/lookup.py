@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from broker.app import open_parts
@@ -71,14 +72,16 @@ def parse_query(settings: Settings, phone: str | None, reference: str | None) ->
 
 
 async def ask(settings: Settings, query: Phone | Reference) -> tuple[list[Answer], LookupResult]:
-    """Every CRM's answer, waiting as long as a call listens for late ones."""
+    """Every CRM's answer, waiting as long as a call listens for late ones; shadows do not count."""
     async with open_parts(settings) as parts:
         asking = parts.lookup.ask(query)
+        beside = replace(parts.lookup, crms=parts.shadows.crms).ask(query)
+        seconds = settings.lookup.late_ms / 1000
         try:
-            result = await asking.until(settings.lookup.late_ms / 1000)
-            return asking.answers, result
+            result, _ = await asyncio.gather(asking.until(seconds), beside.until(seconds))
+            return [*asking.answers, *beside.answers], result
         finally:
-            await asking.stop()
+            await asyncio.gather(asking.stop(), beside.stop())
 
 
 def report(
@@ -92,9 +95,9 @@ def report(
     """All answers, then the result and the session variables it leads to."""
     rows: list[tuple[str, ...]] = [("crm", "lookup", "ms", "customer")]
     for answer in answers:
-        rows += _answer_rows(answer, settings.lookup.deadline_ms, show=show)
-    silent = settings.crm.keys() - {answer.crm for answer in answers}
-    rows += [(name, str(LookupState.TIMEOUT), "", "no answer") for name in sorted(silent)]
+        rows += _answer_rows(answer, _label(settings, answer.crm), settings, show=show)
+    silent = sorted(settings.crm.keys() - {answer.crm for answer in answers})
+    rows += [(_label(settings, n), str(LookupState.TIMEOUT), "", "no answer") for n in silent]
     record = _record(settings, query, result)
     written = settings.session_variables()
     names = {name: source for source, name in written.names.items()}
@@ -107,9 +110,15 @@ def report(
     return "\n".join([table(rows), "", f"result: {result.state}{source}{reason}", *lines])
 
 
-def _answer_rows(answer: Answer, deadline_ms: int, *, show: bool) -> Iterator[tuple[str, ...]]:
-    late = " (late)" if answer.ms > deadline_ms else ""
-    first = (answer.crm, str(answer.state), f"{answer.ms}{late}")
+def _label(settings: Settings, crm: str) -> str:
+    return f"{crm} (shadow)" if settings.crm[crm].shadow else crm
+
+
+def _answer_rows(
+    answer: Answer, label: str, settings: Settings, *, show: bool
+) -> Iterator[tuple[str, ...]]:
+    late = " (late)" if answer.ms > settings.lookup.deadline_ms else ""
+    first = (label, str(answer.state), f"{answer.ms}{late}")
     if not answer.customers:
         yield (*first, answer.reason or "")
     for place, customer in enumerate(answer.customers):

@@ -130,6 +130,8 @@ def _write_time(platform: PlatformSettings, lookup: LookupSettings) -> Iterator[
 def _some_crm(crm: Mapping[str, Crm]) -> Iterator[Fault]:
     if not crm:
         yield Fault(("crm",), "there is no [crm.<name>]; `broker init` writes an example")
+    elif all(settings.shadow for settings in crm.values()):
+        yield Fault(("crm",), "has only shadows: at least one CRM has to answer the calls")
 
 
 def _folding(crm: Mapping[str, Crm], reference: ReferenceSettings) -> Iterator[Fault]:

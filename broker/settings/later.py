@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 LATER = {
     "lookup.learn_phone": "learned numbers",
     "crm.*.cache": "CRM protection",
-    "crm.*.shadow": "shadow adapters",
     "deflection": "deflection",
     "twilio_voice": "TwiML flow",
 }

@@ -168,6 +168,7 @@ class Crm(Section):
     """None = `lookup.late_ms`; see `Settings.timeout_ms`."""
     max_concurrency: Count = 20
     rate_per_s: Rate | None = None
+    shadow: bool = False
     options: InstanceOf[Options]
 
 

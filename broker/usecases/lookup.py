@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from broker.domain.customer import Customer, Folding, LookupResult
     from broker.metrics import Metrics
     from broker.ports import Clock, CrmAdapter, Note
+    from broker.usecases.shadow import Shadows
 
-_STOP_WITHIN_S = 1.0
+STOP_WITHIN_S = 1.0
 MAX_CONCURRENCY = 20
 """Lookups of one CRM at the same time, if nobody says otherwise."""
 
@@ -57,10 +58,18 @@ class Lookup:
     clock: Clock
     metrics: Metrics
     presence: Presence = field(default_factory=Presence)
+    shadows: Shadows | None = None
 
     def ask(self, query: Phone | Reference) -> Asking:
         """Start asking; the caller must `stop` the asking it gets."""
         return Asking(self, query)
+
+    def ask_for(self, call_id: str, step: str, query: Phone | Reference) -> Asking:
+        """The same for a step of a call, which the shadows follow."""
+        asking = self.ask(query)
+        if self.shadows is not None:
+            self.shadows.follow(asking, call_id, step)
+        return asking
 
     async def answer_of(self, crm: Crm, query: Phone | Reference) -> Answer:
         """What one CRM says within its time; never raises but for being cancelled."""
@@ -104,10 +113,14 @@ class Asking:
 
     def __init__(self, lookup: Lookup, query: Phone | Reference) -> None:
         self._lookup = lookup
+        self._query = query
         self._tasks = [
-            asyncio.create_task(lookup.answer_of(crm, query), name=f"ask {crm.name}")
-            for crm in lookup.crms
+            asyncio.create_task(self.answer_of(crm), name=f"ask {crm.name}") for crm in lookup.crms
         ]
+
+    async def answer_of(self, crm: Crm) -> Answer:
+        """What this CRM says to what is asked here; it need not be one of those that count."""
+        return await self._lookup.answer_of(crm, self._query)
 
     @property
     def listening(self) -> bool:
@@ -163,7 +176,7 @@ class Asking:
         for task in pending:
             task.cancel()
         if pending:
-            await asyncio.wait(pending, timeout=_STOP_WITHIN_S)
+            await asyncio.wait(pending, timeout=STOP_WITHIN_S)
 
 
 async def _find(adapter: CrmAdapter, query: Phone | Reference) -> tuple[Customer, ...]:

@@ -90,7 +90,7 @@ class Run:
     def asking(self) -> Asking:
         """The CRMs, asked from the first look on."""
         if self._asking is None:
-            self._asking = self._lookup.ask(self._query())
+            self._asking = self._lookup.ask_for(self.call_id, self.name, self._query())
         return self._asking
 
     def _query(self) -> Phone | Reference:

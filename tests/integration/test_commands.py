@@ -303,6 +303,40 @@ def test_dead_letters_need_a_shared_store_and_a_clear_command(
     assert "shared store" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("store", "shadow", "words", "told"),
+    [
+        ("memory://", True, [], "needs a shared store"),
+        ("redis://127.0.0.1:9", False, [], "no [crm.<name>] has shadow = true"),
+        ("redis://127.0.0.1:9", True, ["--crm", "fine"], "no CRM in shadow mode has this name"),
+        ("redis://127.0.0.1:9", True, ["--show", "many"], "invalid int"),
+    ],
+)
+def test_shadow_says_what_it_needs(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    store: str,
+    shadow: bool,
+    words: list[str],
+    told: str,
+) -> None:
+    content = tables("", "slow") | {"store": {"url": store}}
+    content["crm"]["slow"]["shadow"] = shadow
+    config = written(tmp_path / "broker.toml", content)
+    assert main(["shadow", "--config", config, *words]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_shadow_without_its_store_fails_with_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = tables("", "slow") | {"store": {"url": "redis://127.0.0.1:9"}}
+    content["crm"]["slow"]["shadow"] = True
+    assert main(["shadow", "--config", written(tmp_path / "broker.toml", content)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("broker: store: ")
+
+
 def test_every_fault_of_the_configuration_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

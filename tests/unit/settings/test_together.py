@@ -25,12 +25,15 @@ HOOK = {
 }
 NO_PIGEON = "tracking.channel: there is no such channel (known: email, hook)"
 HERE = "tests.unit.settings.conftest"
+SHOP = {"adapter": f"{HERE}:ShopAdapter"}
 
 
 @pytest.mark.parametrize(
     ("sections", "told"),
     [
         ({"crm": {}}, "crm: there is no"),
+        ({"crm": {"a": SHOP | {"shadow": True}}}, "crm: has only shadows"),
+        ({"crm": {"a": SHOP | {"shadow": "maybe"}}}, "crm.a.shadow: must be true or false"),
         ({"lookup": {"late_ms": 1000}}, "lookup.late_ms: is shorter"),
         ({"lookup": {"useful_s": 4}}, "lookup.useful_s: is shorter"),
         ({"lookup": {"deadline_ms": 3500}}, "platform.deadline_ms: must be longer"),
@@ -74,6 +77,7 @@ def test_what_does_not_go_together_stops_the_start(
         {"reference": {"alphabet": "keypad", "enabled": False}},
         {"reference": {"alphabet": "keypad"}, "crm": {"a": {"adapter": f"{HERE}:FoldingAdapter"}}},
         {"platform": {"driver": f"{HERE}:AnsweringPlatform", "deadline_ms": 10}},
+        {"crm": {"a": SHOP, "b": SHOP | {"shadow": True}}},
     ],
 )
 def test_what_goes_together_starts(sections: dict[str, Any], faults_of: FaultsOf) -> None:

@@ -18,10 +18,12 @@ from broker.domain.errors import StoreUnavailableError
 from broker.domain.messages import Backoff, Tracking
 from broker.domain.progress import Policy
 from broker.domain.references import ReferenceLimits
+from broker.domain.shadow import COMPARED
 from broker.domain.variables import Variables
 from broker.metrics import Metrics
 from broker.stores.connection import Store, open_store
 from broker.stores.ledger import RedisLedger
+from broker.stores.shadow import RedisShadowBook
 from broker.stores.shared import RedisCounters
 from broker.testing.fake_channel import FakeChannel
 from broker.testing.fake_clock import FakeClock, FakeTimeLoop
@@ -35,6 +37,7 @@ from broker.usecases.identify import CallStarted, Identify
 from broker.usecases.lookup import Crm, Lookup
 from broker.usecases.pacing import Pace
 from broker.usecases.run import Deadlines
+from broker.usecases.shadow import Shadows
 from broker.usecases.step import StepJob
 from broker.usecases.tracking import TrackingLinks
 from broker.usecases.watch import Watch
@@ -104,6 +107,7 @@ class Replica:
     finish: Finish
     watch: Watch
     metrics: Metrics
+    shadows: Shadows
 
 
 @dataclass
@@ -125,6 +129,7 @@ class World:
         self.crm = FakeCrm(self.clock)
         self.channel = FakeChannel(self.clock)
         self.crms: list[Crm] = [Crm("shop", self.crm, timeout_s=1.0)]
+        self.shadows: list[Crm] = []
         self.replicas: list[Replica] = []
 
     def replica(self, store: ShakyStore | None = None) -> Replica:
@@ -134,10 +139,13 @@ class World:
         worker = Worker(ledger, self.clock, metrics, lease_s=LEASE_S)
         book, counters = Book(ledger, worker, metrics), RedisCounters(store)
         finish, references = Finish(book, self.clock), ReferenceFormat()
+        kept = RedisShadowBook(store, self.clock, retention_s=60)
+        deadline_ms = round(self.deadlines.lookup_s * 1000)
+        shadows = Shadows(self.shadows, kept, metrics, COMPARED, deadline_ms, self.deadlines.late_s)
         step = StepJob(
             book,
             self.clock,
-            Lookup(self.crms, Folding(), self.clock, metrics),
+            Lookup(self.crms, Folding(), self.clock, metrics, shadows=shadows),
             self.platform,
             counters,
             metrics,
@@ -172,7 +180,8 @@ class World:
             references,
             self.limits,
         )
-        made = Replica(worker, book, identify, finish, Watch(ledger, worker, self.clock), metrics)
+        watch = Watch(ledger, worker, self.clock)
+        made = Replica(worker, book, identify, finish, watch, metrics, shadows)
         self.replicas.append(made)
         return made
 
@@ -233,4 +242,5 @@ async def world() -> AsyncIterator[World]:
     store.away = False
     for replica in made.replicas:
         await replica.worker.drain(0.0)
+        await replica.shadows.aclose()
     await store.aclose()
