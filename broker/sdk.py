@@ -39,6 +39,7 @@ from broker.http_client import (
     odata_text,
     once_more,
     path_of,
+    plain_text,
     soql_text,
     sosl_term,
 )
@@ -108,6 +109,7 @@ __all__ = [
     "odata_text",
     "once_more",
     "path_of",
+    "plain_text",
     "soql_text",
     "sosl_term",
     "spelled",

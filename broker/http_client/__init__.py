@@ -15,7 +15,7 @@ from broker.http_client.client import (
 from broker.http_client.credentials import Auth, BasicAuth, BearerAuth, TokenPlace, authorizer
 from broker.http_client.crm import HttpCrmAdapter, HttpCrmOptions, Reading, at_once, list_at
 from broker.http_client.dependency import Dependency, NotAskedError
-from broker.http_client.escaping import odata_text, soql_text, sosl_term
+from broker.http_client.escaping import odata_text, plain_text, soql_text, sosl_term
 from broker.http_client.grants import FixedGrant
 from broker.http_client.paths import path_of
 from broker.http_client.rate import LocalRate, SharedRate, burst
@@ -55,6 +55,7 @@ __all__ = [
     "once_more",
     "open_session",
     "path_of",
+    "plain_text",
     "soql_text",
     "sosl_term",
 ]

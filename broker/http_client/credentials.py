@@ -41,7 +41,8 @@ class BasicAuth(_Auth):
     """`Authorization: Basic <username:password>`."""
 
     kind: Literal["basic"]
-    username: str
+    username: SecretStr
+    """Secret, since some CRMs want an API key here."""
     password: SecretStr
 
 
@@ -133,7 +134,7 @@ def authorizer(
     if isinstance(auth, HeaderAuth):
         return FixedHeaders({auth.name: _secret(auth.value)}, name=name)
     if isinstance(auth, BasicAuth):
-        pair = f"{auth.username}:{_secret(auth.password)}"
+        pair = f"{_secret(auth.username)}:{_secret(auth.password)}"
         encoded = base64.b64encode(pair.encode()).decode()
         return FixedHeaders({"Authorization": f"Basic {encoded}"}, name=name)
     origin, path = _token_url(auth.token_url or place.url, base_url, name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from broker.domain.errors import BadInputError
+
 _SOQL = str.maketrans(
     {
         "\\": "\\\\",
@@ -17,6 +19,8 @@ _SOQL = str.maketrans(
     }
 )
 _SOSL_RESERVED = re.compile(r"([?&|!{}\[\]()^~*:\\\"'+-])")
+
+_NEEDS_ESCAPE = re.compile(r"['\"\\\x00-\x1f\x7f]")
 
 
 def soql_text(value: str) -> str:
@@ -38,3 +42,13 @@ def sosl_term(value: str) -> str:
 def odata_text(value: str) -> str:
     """An OData string literal with its quotes: OData 4.01 URL conventions, 5.1.1.6.1."""
     return "'" + value.replace("'", "''") + "'"
+
+
+def plain_text(value: str) -> str:
+    """A literal in single quotes, for a language that documents no way to escape them.
+
+    BadInputError if the value holds quotes, backslashes or control characters.
+    """
+    if _NEEDS_ESCAPE.search(value):
+        raise BadInputError("the value cannot be looked up: it holds quotes or control characters")
+    return f"'{value}'"
