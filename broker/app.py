@@ -29,6 +29,7 @@ from broker.stores.ledger import RedisLedger
 from broker.stores.rate import RedisRate
 from broker.stores.shadow import RedisShadowBook
 from broker.stores.shared import RedisCounters, RedisLinks, RedisTokens
+from broker.stores.tiers import RedisTierWords
 from broker.usecases.book import Book
 from broker.usecases.deliver import Deliver
 from broker.usecases.erase import Erase
@@ -40,6 +41,7 @@ from broker.usecases.pacing import Pace
 from broker.usecases.run import Deadlines
 from broker.usecases.shadow import Shadows
 from broker.usecases.step import StepJob
+from broker.usecases.tiers import UnmappedTiers
 from broker.usecases.tracking import TrackingLinks
 from broker.usecases.watch import Watch
 from broker.web.auth import Client, Credentials, Doorkeeper
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
     import aiohttp
     from aiohttp import web
 
-    from broker.ports import CallPlatform, Channel, Ledger, RateLimiter, ShadowBook
+    from broker.ports import CallPlatform, Channel, Ledger, RateLimiter, ShadowBook, TierWords
     from broker.settings import Settings
     from broker.settings.models import Outbound
 
@@ -81,6 +83,7 @@ class Parts:
     platform: CallPlatform
     channels: dict[str, Channel]
     links: TrackingLinks
+    tier_words: TierWords
 
 
 @asynccontextmanager
@@ -116,6 +119,9 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         channels = await _channels(settings, outbound, presence)
         for channel in channels.values():
             stack.push_async_callback(channel.aclose)
+        words = RedisTierWords(store)
+        tiers = UnmappedTiers(words, metrics)
+        stack.push_async_callback(tiers.aclose)
         yield Parts(
             settings,
             clock,
@@ -128,7 +134,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 home_region=settings.lookup.default_region,
             ),
             metrics,
-            Lookup(crms, settings.lookup.folding(), clock, metrics, presence, shadows),
+            Lookup(crms, settings.lookup.folding(), clock, metrics, presence, shadows, tiers),
             shadows,
             platform,
             channels,
@@ -140,6 +146,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 settings.tracking.link,
                 settings.tracking.expires_days,
             ),
+            words,
         )
 
 

@@ -45,6 +45,12 @@ class Metrics:
             ["crm", "result"],
             registry=registry,
         )
+        self.unmapped_tiers = Counter(
+            "broker_unmapped_tiers",
+            "Customers whose tier is mapped neither to premium nor to standard",
+            ["crm"],
+            registry=registry,
+        )
         self.call_to_write = Histogram(
             "broker_call_to_write_seconds",
             "Receipt of a step until its session write succeeded",

@@ -520,6 +520,18 @@ class RateLimiter(ABC):
         """Nobody's turn comes for so long. StoreUnavailableError: not everybody knows."""
 
 
+class TierWords(ABC):
+    """What CRMs call the tiers that nobody mapped. All raise StoreUnavailableError."""
+
+    @abstractmethod
+    async def count(self, crm: str, seen: Mapping[str, int]) -> None:
+        """Each word was `seen` so often. Only so many different words of one CRM are kept."""
+
+    @abstractmethod
+    async def of(self, crm: str) -> Mapping[str, int]:
+        """Each word of this CRM, and how often it was seen in the last days."""
+
+
 class JobStarter(ABC):
     """Runs leased work in this process, at once."""
 

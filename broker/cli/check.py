@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from broker.app import open_parts
 from broker.cli.common import add_config, read_settings
 from broker.cli.loop import run_loop
 from broker.cli.table import table
-from broker.domain.errors import BrokerError
+from broker.domain.errors import BrokerError, StoreUnavailableError
+from broker.domain.premium import PremiumRule
 from broker.logs import configure
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
 
     from broker.app import Parts
+    from broker.ports import Options
     from broker.settings import Settings
 
 WITHIN_S = 10.0
@@ -28,16 +31,20 @@ WITHIN_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What became of reaching one part."""
+    """What became of reaching one part, or what else an operator should know of it."""
 
     part: str
-    works: bool
+    state: Literal["ok", "FAILED", "note"]
     ms: int
     advice: str
 
     @property
-    def row(self) -> tuple[str, str, int, str]:
-        return self.part, "ok" if self.works else "FAILED", self.ms, self.advice
+    def works(self) -> bool:
+        return self.state != "FAILED"
+
+    @property
+    def row(self) -> tuple[str, str, str, str]:
+        return self.part, self.state, "" if self.state == "note" else str(self.ms), self.advice
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -64,13 +71,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def check(settings: Settings, *, live: bool, within_s: float = WITHIN_S) -> list[Finding]:
-    """One finding for each part, all reached at the same time; none takes over `within_s`."""
+    """One finding for each part, all reached at the same time; none takes over `within_s`.
+
+    Then the notes: what the store knows that no part could tell.
+    """
     async with open_parts(settings) as parts:
         probes = _probes(parts)
         if live:
             probes["live session"] = parts.platform.probe_session()
         reached = (_reach(part, probe, within_s) for part, probe in probes.items())
-        return list(await asyncio.gather(*reached))
+        return [*await asyncio.gather(*reached), *await _unmapped_tiers(parts)]
 
 
 def _probes(parts: Parts) -> dict[str, Awaitable[str]]:
@@ -91,17 +101,46 @@ async def _ping(parts: Parts) -> str:
     return "; ".join(await parts.store.check()) or f"answers, {parts.settings.store.promise}"
 
 
+async def _unmapped_tiers(parts: Parts) -> list[Finding]:
+    """One note for each tier that calls have met and that is mapped to nothing today."""
+    notes: list[Finding] = []
+    for name, crm in parts.settings.crm.items():
+        seen: Mapping[str, int] = {}
+        with suppress(StoreUnavailableError):
+            seen = await parts.tier_words.of(name)
+        notes += [
+            Finding(
+                f"crm {name}",
+                "note",
+                0,
+                f'the tier "{word}" is mapped neither to premium nor to standard; '
+                f"met {times} times in the last 7 days",
+            )
+            for word, times in sorted(seen.items(), key=lambda item: -item[1])
+            if _names_tier(crm.options, word)
+        ]
+    return notes
+
+
+def _names_tier(options: Options, word: str) -> bool:
+    """Whether the CRM's tier is still read, and `word` still means nothing; if anybody can tell."""
+    if not hasattr(options, "premium"):
+        return True
+    rule = options.premium
+    return isinstance(rule, PremiumRule) and rule.field is not None and rule.of(word) is None
+
+
 async def _reach(part: str, probe: Awaitable[str], within_s: float) -> Finding:
     began = time.perf_counter()
-    works = False
+    state: Literal["ok", "FAILED"] = "FAILED"
     try:
         async with asyncio.timeout(within_s):
             advice = await probe
-        works = True
+        state = "ok"
     except TimeoutError:
         advice = f"no answer within {within_s:g} s: check the address and the network"
     except BrokerError as error:
         advice = str(error)
     except Exception as error:  # noqa: BLE001 - foreign code: the other parts are still told
         advice = f"the plug-in failed with {type(error).__name__}: tell its author"
-    return Finding(part, works, round((time.perf_counter() - began) * 1000), advice)
+    return Finding(part, state, round((time.perf_counter() - began) * 1000), advice)

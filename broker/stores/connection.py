@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SCRIPTS = (
     *("accept", "commit", "claim", "extend", "restore"),
-    *("reserve", "refund", "release", "link", "erase", "turn", "shadow"),
+    *("reserve", "refund", "release", "link", "erase", "turn", "shadow", "tiers"),
 )
 PROMISES = frozenset({"accept", "commit", "claim", "extend", "restore", "link", "erase"})
 """Scripts whose effect somebody acts on: with `durable` their answer needs a proof.

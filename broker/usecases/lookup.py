@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from broker.metrics import Metrics
     from broker.ports import Clock, CrmAdapter, Note
     from broker.usecases.shadow import Shadows
+    from broker.usecases.tiers import UnmappedTiers
 
 STOP_WITHIN_S = 1.0
 MAX_CONCURRENCY = 20
@@ -59,6 +60,7 @@ class Lookup:
     metrics: Metrics
     presence: Presence = field(default_factory=Presence)
     shadows: Shadows | None = None
+    tiers: UnmappedTiers | None = None
 
     def ask(self, query: Phone | Reference) -> Asking:
         """Start asking; the caller must `stop` the asking it gets."""
@@ -105,7 +107,13 @@ class Lookup:
             self.presence.failed(f"crm.{crm.name}", detail)
             return Told(LookupState.ERROR, reason=kind)
         self.presence.answered(f"crm.{crm.name}")
+        self._count_tiers(crm, customers)
         return Told(_state(customers), customers)
+
+    def _count_tiers(self, crm: Crm, customers: Sequence[Customer]) -> None:
+        for customer in customers:
+            if self.tiers is not None and customer.unmapped_tier is not None:
+                self.tiers.saw(crm.name, customer.unmapped_tier)
 
 
 class Asking:

@@ -220,6 +220,45 @@ def test_check_writes_a_session_only_when_asked(
     assert "refused the session write" in capsys.readouterr().out
 
 
+def test_check_names_the_tiers_that_calls_met_and_nobody_mapped(
+    tmp_path: Path, redis_url: str, prefix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "people.csv").write_text(
+        "id,phone,tier\n1,030 23125001,Bronze\n2,030 23125002,gold\n3,030 23125003,Tin\n"
+    )
+    config = tmp_path / "broker.toml"
+
+    def configured(*premium: str) -> None:
+        config.write_text(
+            f"""
+            store = {{ url = "{redis_url}", prefix = "{prefix}" }}
+            lookup.default_region = "DE"
+            platform.driver = "answer"
+            [crm.people]
+            adapter = "csv"
+            [crm.people.options]
+            path = "people.csv"
+            region = "DE"
+            premium = {{ field = "tier", premium = {json.dumps(premium)} }}
+            """
+        )
+
+    configured("gold")
+    for last in (1, 1, 2, 3):
+        asked = ["lookup", "--config", str(config), "--phone", f"030 2312500{last}"]
+        assert main(asked) == 0
+    assert main(["check", "--config", str(config)]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if " note " in line]
+    assert [note.split(maxsplit=3)[3] for note in notes] == [
+        f'the tier "{tier}" is mapped neither to premium nor to standard; '
+        f"met {times} times in the last 7 days"
+        for tier, times in (("bronze", 2), ("tin", 1))
+    ]
+    configured("gold", "bronze", "tin")
+    assert main(["check", "--config", str(config)]) == 0
+    assert " note " not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("query", [["--phone", "030 23125001"], ["--reference", "2001001"]])
 def test_lookup_shows_the_answers_and_the_session_without_personal_data(
     query: list[str], started: Path, capsys: pytest.CaptureFixture[str]

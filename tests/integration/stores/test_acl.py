@@ -16,6 +16,7 @@ from broker.stores.connection import open_store
 from broker.stores.ledger import RedisLedger
 from broker.stores.rate import RedisRate
 from broker.stores.shared import RedisCounters, RedisLinks, RedisTokens
+from broker.stores.tiers import RedisTierWords
 from broker.testing.fake_clock import SetClock
 from broker.testing.ledger_kit import LEASE_S, LedgerKit, call
 from tests.contract.test_ledger import PATIENCE_S, PatientStore
@@ -83,7 +84,7 @@ async def test_limited_user_reads_what_the_profile_needs(limited: Store) -> None
     await limited.ready()
 
 
-async def test_limited_user_keeps_counters_links_tokens_and_rates(limited: Store) -> None:
+async def test_limited_user_keeps_counters_links_tokens_rates_and_words(limited: Store) -> None:
     clock = SetClock()
     ledger = RedisLedger(limited, clock, lease_s=LEASE_S, retention_s=60)
     known = await ledger.accept(call(clock.time()))
@@ -105,6 +106,9 @@ async def test_limited_user_keeps_counters_links_tokens_and_rates(limited: Store
     rate = RedisRate(limited, clock, "crm.shop", 1.0)
     assert [await rate.take(9.0), await rate.take(9.0)] == [0.0, 1.0]
     await rate.pause(5.0)
+    words = RedisTierWords(limited)
+    await words.count("shop", {"bronze": 1})
+    assert await words.of("shop") == {"bronze": 1}
 
 
 @pytest.mark.parametrize(
