@@ -131,7 +131,7 @@ def _streamed(content: bytes, seconds: float) -> Answer:
     return answer
 
 
-def endless(chunk: bytes = b" " * 65_536) -> Answer:
+def endless(chunk: bytes = b" " * 65_536, pause_s: float = 0.0) -> Answer:
     """`chunk` again and again, for as long as the other side reads."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
@@ -139,6 +139,7 @@ def endless(chunk: bytes = b" " * 65_536) -> Answer:
         await response.prepare(request)
         while True:
             await response.write(chunk)
+            await asyncio.sleep(pause_s)
 
     return answer
 
