@@ -32,7 +32,9 @@ GRACE_S = 0.1
 NOBODYS_PHONE = Phone.from_e164("+12025550199")
 """A number that is reserved for fiction (NANPA 555-0100 to 555-0199)."""
 NOBODYS_REFERENCE = Reference("0")
-_EXPLAINED = frozenset({400, 403, 404, 422})
+_NOT_THERE = frozenset({404, 405})
+"""Not Found, and what servers of pages and routers say to a POST where nobody takes one."""
+_EXPLAINED = frozenset({400, 403, 404, 405, 422})
 
 
 class Reading(Options):
@@ -134,13 +136,13 @@ class HttpCrmAdapter(CrmAdapter, Generic[O]):
         return reply
 
     def advice(self, refused: Reply) -> str:
-        """What to do about a 400, 403, 404 or 422.
+        """What to do about a 400, 403, 404, 405 or 422.
 
         Never a text out of the answer: those repeat what was asked for.
         """
         if refused.status == 403:  # noqa: PLR2004 - Forbidden
             return f"a right is missing; needed: {self.rights}"
-        if refused.status == 404:  # noqa: PLR2004 - Not Found
+        if refused.status in _NOT_THERE:
             return "nothing is at this address: check base_url"
         return "the request was refused: check the names in `fields` and `premium`"
 

@@ -169,7 +169,9 @@ class HttpCrmAdapterKit(CrmAdapterKit):
         assert found.email is None
         assert found.premium is not True
 
-    @pytest.mark.parametrize("answer", [drip([], 0.05), hang_mid_body({})], ids=["drip", "hang"])
+    @pytest.mark.parametrize(
+        "answer", [drip({"slow": "as honey"}, 0.05), hang_mid_body({})], ids=["drip", "hang"]
+    )
     async def test_the_deadline_is_kept_whatever_the_vendor_does(
         self, vendor: FakeVendor, adapter: CrmAdapter, answer: Answer
     ) -> None:
