@@ -11,7 +11,7 @@ from pydantic import model_validator
 
 from broker.domain.call import Phone, Reference
 from broker.domain.customer import has_number
-from broker.domain.errors import PermanentError
+from broker.domain.errors import PermanentError, TemporaryError
 from broker.domain.fields import Fields, Region
 from broker.domain.premium import PremiumRule
 from broker.domain.spellings import Pattern, spelled
@@ -132,8 +132,12 @@ class HttpCrmAdapter(CrmAdapter, Generic[O]):
             text = f"{self.name}: the credentials were refused (HTTP 401): check `auth`"
             raise PermanentError(text) from None
         if reply.status in _EXPLAINED - accept:
-            raise PermanentError(f"{self.name}: HTTP {reply.status}: {self.advice(reply)}")
+            raise self.refused(reply)
         return reply
+
+    def refused(self, reply: Reply) -> PermanentError | TemporaryError:
+        """The error for a 400, 403, 404 or 422: permanent, unless an adapter knows better."""
+        return PermanentError(f"{self.name}: HTTP {reply.status}: {self.advice(reply)}")
 
     def advice(self, refused: Reply) -> str:
         """What to do about a 400, 403, 404, 405 or 422.
@@ -180,6 +184,19 @@ class HttpCrmAdapter(CrmAdapter, Generic[O]):
             for record in records
             if how.fields.has_reference(get(record), reference)
         )
+
+    def not_cut_off(
+        self, found: tuple[Customer, ...], *, came: int, most: int
+    ) -> tuple[Customer, ...]:
+        """`found`, if that is all, or two customers.
+
+        PermanentError if `most` records came, as many as were asked for, and they do not show two
+        customers: another may be among the rest, and nobody guesses.
+        """
+        if came >= most and len({customer.id for customer in found}) <= 1:
+            text = f"{self.name}: more records look alike than the {most} that are read"
+            raise PermanentError(text)
+        return found
 
     def record_url(self, record: Any) -> str | None:  # noqa: ARG002 - for who has it
         """Where a person opens this record in a browser; None if nobody can."""
