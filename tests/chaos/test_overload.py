@@ -28,13 +28,14 @@ LOOKUP_S = LOOKUP_DEADLINE_S * 2 / 3
 TIMES = 5
 OVERLOAD_S = size(3, 30)
 SLOW_CLIENTS = size(100, 1000)
-HEALTHY_AT_ONCE = 10
+HEALTHY_AT_ONCE = 8
+HEALTHY_PER_S = 20
+"""Requests of the others, at least; only the full size is sure of its machine."""
 BESIDE_S = size(3, 30)
 _LEASES = {"STORE__LEASE_MS": "3000"}
 """None of them may run out; those of the other modes do when this machine looks away."""
-MAY_BE_REFUSED = 0.01
-"""Of the calls beside slow clients: all of them go through this process, which plays both, and when
-it looks away the store has not answered within its 150 ms."""
+MAY_REFUSE: set[str] = set() if FULL else {"store_unavailable"}
+"""The sample also runs where others keep the store from answering within its 150 ms."""
 _RECEIVE_S = 5.0 if FULL else 1.0
 _BYTE_EVERY_S = _RECEIVE_S / 5
 """A thousand clients must not keep this process busy, through which the store is reached."""
@@ -151,9 +152,10 @@ async def test_slow_clients_take_nothing_from_the_others(
         async with _slow_clients(world):
             played = await under_load(world, _time_passes, at_once=HEALTHY_AT_ONCE)
         world.judge()
-        refused = [e.code for e in world.events if isinstance(e, Answered) and e.status >= 500]
-        assert set(refused) <= {"store_unavailable"}
-        assert len(refused) <= played * MAY_BE_REFUSED
+        answers = [event for event in world.events if isinstance(event, Answered)]
+        refused = [answer.code for answer in answers if answer.status >= 500]
+        assert set(refused) <= MAY_REFUSE
+        assert not FULL or len(answers) >= BESIDE_S * HEALTHY_PER_S
         assert await world.metric("broker_takeovers_total") <= len(refused)
         closed = 'broker_connections_closed_total{reason="receive_timeout"}'
         assert await world.metric(closed) >= SLOW_CLIENTS
