@@ -109,7 +109,11 @@ def _left_of(call: Call, history: History) -> list[Event]:
 
 
 async def _drips(world: World) -> None:
-    """A request that never comes to its end; the same again whenever it is hung up on."""
+    """A request that never comes to its end; the same again whenever it is hung up on.
+
+    Not all at the same moment: one process plays them all, and passes on what the others ask.
+    """
+    await asyncio.sleep(world.random.uniform(0, _RECEIVE_S))
     while True:
         port = world.random.choice(world.replicas).program.port
         with suppress(OSError):
