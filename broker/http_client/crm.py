@@ -43,6 +43,12 @@ class Reading(Options):
     fields: Fields = Fields()
     premium: PremiumRule | None = None
 
+    @model_validator(mode="after")
+    def _knows_tags(self) -> Self:
+        if self.premium is not None and self.premium.tags and self.fields.tags is None:
+            raise ValueError("premium.tags needs fields.tags: where the CRM keeps them")
+        return self
+
 
 class HttpCrmOptions(Reading):
     """What every CRM over HTTP can be told; an adapter adds its own."""
@@ -160,15 +166,19 @@ class HttpCrmAdapter(CrmAdapter, Generic[O]):
         phone: Phone,
         get: Callable[[Any], Get],
         reading: Reading | None = None,
+        *,
+        more: bool = False,
     ) -> tuple[Customer, ...]:
         """The customers of those records that really have the number: searches find too many.
 
         `get(record)` gives the values of one record by their places. `reading` is for a CRM with
-        several kinds of records; by default the options themselves.
+        several kinds of records; by default the options themselves. `more`: the CRM has found more
+        than these; PermanentError if these do not show two customers, because nobody guesses.
         """
         region = self.options.region
         customers = (self._customer(record, get, reading or self.options) for record in records)
-        return tuple(customer for customer in customers if has_number(customer, phone, region))
+        found = tuple(customer for customer in customers if has_number(customer, phone, region))
+        return self._enough(found, more=more)
 
     def found_by_reference(
         self,
@@ -176,14 +186,22 @@ class HttpCrmAdapter(CrmAdapter, Generic[O]):
         reference: Reference,
         get: Callable[[Any], Get],
         reading: Reading | None = None,
+        *,
+        more: bool = False,
     ) -> tuple[Customer, ...]:
-        """The customers of those records that really have the reference."""
+        """The customers of those records that really have the reference; `more` as above."""
         how = reading or self.options
-        return tuple(
+        found = tuple(
             self._customer(record, get, how)
             for record in records
             if how.fields.has_reference(get(record), reference)
         )
+        return self._enough(found, more=more)
+
+    def _enough(self, found: tuple[Customer, ...], *, more: bool) -> tuple[Customer, ...]:
+        if more and len({customer.id for customer in found}) < 2:  # noqa: PLR2004 - ambiguous
+            raise PermanentError(f"{self.name}: more records match than were read")
+        return found
 
     def not_cut_off(
         self, found: tuple[Customer, ...], *, came: int, most: int

@@ -34,8 +34,8 @@ LONG_S = 3.0
 
 
 class BelievesEveryHit(HubSpotAdapter):
-    def found_by_phone(self, records: Any, *arguments: Any) -> Any:
-        _, get = arguments
+    def found_by_phone(self, records: Any, *arguments: Any, **_: Any) -> Any:
+        get = arguments[1]
         fields, premium = self.options.fields, self.options.premium
         found = [fields.customer(get(record), premium) for record in records]
         return tuple(replace(customer, phones=()) for customer in found)
@@ -89,7 +89,7 @@ class LogsTheNumber(HubSpotAdapter):
 
 class RepeatsTheAnswer(HubSpotAdapter):
     async def ask(self, *args: Any, **kwargs: Any) -> Reply:
-        reply = await super().ask(*args, **kwargs, accept=frozenset({400, 422}))
+        reply = await super().ask(*args, **{**kwargs, "accept": frozenset({400, 422})})
         if reply.status >= 400:
             raise PermanentError(f"hubspot said {reply.body}")
         return reply
@@ -174,8 +174,8 @@ class TakesTheFirst(HubSpotAdapter):
 
 
 class KnowsOneSpelling(HubSpotAdapter):
-    async def _search(self, wanted: Sequence[tuple[str, str]]) -> list[Any]:
-        return await super()._search([pair for pair in wanted if "search" not in pair[0]])
+    def spellings(self, phone: Phone) -> tuple[str, ...]:
+        return (phone.e164,)
 
 
 class GluesTheRequestTogether(HubSpotAdapter):

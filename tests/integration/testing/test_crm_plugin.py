@@ -49,7 +49,7 @@ def test_every_question_is_asked_from_any_folder_and_reported(run: Run) -> None:
         "# Conformance of HubSpotAdapter",
         "| Adapter | `crm_adapters.hubspot:HubSpotAdapter` |",
         f"| Package | call-session-broker {version('call-session-broker')} |",
-        "| Options | `auth`, `base_url`, `fields`, `premium`, ",
+        "| Options | `auth`, `base_url`, `fields`, `note_key`, `premium`, ",
         "| CRM played by | `tests.vendors.hubspot:FakeHubSpot` |",
         f"| Broker | {version('call-session-broker')} |",
         f"| Verdict | **{passed}** |",
