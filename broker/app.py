@@ -34,6 +34,7 @@ from broker.usecases.book import Book
 from broker.usecases.deliver import Deliver
 from broker.usecases.erase import Erase
 from broker.usecases.finish import Finish
+from broker.usecases.hooks import Hooks
 from broker.usecases.identify import Identify
 from broker.usecases.lookup import Crm, Lookup
 from broker.usecases.notify import Notify
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
     from broker.settings.models import Outbound
 
 
+_LAST_HOOKS_S = 3.0
+"""What the platform is being told when the worker has been drained may take so long."""
 _START_CHECK_S = 3.0
 """How long a part may take at the start to say that it cannot work."""
 
@@ -219,6 +222,7 @@ class Broker:
 
     service: web.Application
     worker: Worker
+    hooks: Hooks
     health: Health
     parts: Parts
     load: Load
@@ -243,7 +247,8 @@ def build_broker(parts: Parts) -> Broker:
     references, limits = settings.reference.format(), settings.reference.limits()
     counters = RedisCounters(parts.store)
     worker = Worker(parts.ledger, clock, metrics, lease_s=settings.store.lease_ms / 1000)
-    book = Book(parts.ledger, worker, metrics)
+    hooks = Hooks(parts.platform, counters, metrics, parts.lookup.presence)
+    book = Book(parts.ledger, worker, metrics, hooks.call_over)
     finish = Finish(book, clock)
     step = StepJob(
         book=book,
@@ -272,7 +277,9 @@ def build_broker(parts: Parts) -> Broker:
         }
     )
     numbering = settings.lookup.numbering()
-    identify = Identify(book, clock, counters, metrics, policy, numbering, references, limits)
+    identify = Identify(
+        book, clock, counters, metrics, policy, numbering, references, limits, hooks
+    )
     health = Health(settings.store.promise)
     load = Load(lambda: worker.in_flight, settings.server.max_calls_in_flight)
     calls = CallRoutes(
@@ -300,7 +307,7 @@ def build_broker(parts: Parts) -> Broker:
         version=version("call-session-broker"),
         max_body_bytes=settings.server.max_body_bytes,
     )
-    return Broker(service, worker, health, parts, load, doorkeeper)
+    return Broker(service, worker, hooks, health, parts, load, doorkeeper)
 
 
 def _deadlines(settings: Settings) -> Deadlines:
@@ -367,3 +374,4 @@ async def running_broker(settings: Settings) -> AsyncIterator[Broker]:
             yield broker
         finally:
             await broker.worker.drain(settings.server.shutdown_grace_s)
+            await broker.hooks.aclose(_LAST_HOOKS_S)

@@ -72,6 +72,12 @@ class Metrics:
             ["channel", "purpose", "state"],
             registry=registry,
         )
+        self.hooks = Counter(
+            "broker_hooks",
+            "Screen pops and outcomes that the platform was told of",
+            ["hook", "result"],
+            registry=registry,
+        )
         self.due = Gauge("broker_due", "Work in the ledger", ["set"], registry=registry)
         self.oldest_due = Gauge(
             "broker_oldest_due_seconds",

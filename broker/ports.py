@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from broker.domain.call import CallRef, Phone, Reference
     from broker.domain.customer import Customer
+    from broker.domain.hooks import CallReport, ScreenPop
     from broker.domain.record import Record, Session
     from broker.domain.references import Limit
     from broker.domain.shadow import Comparison, Difference, Tally
@@ -169,6 +170,10 @@ class CallPlatform(ABC):
     """What `[platform]` is read into, without `driver` and `deadline_ms`."""
     writes_out = True
     """False if the HTTP answer itself is the delivery and nothing is written."""
+    pops_screens = False
+    """Whether agents are shown who is calling, by `pop_screen`; a driver's options may decide."""
+    logs_back = False
+    """Whether the platform's own record of a call gets its outcome, by `log_back`."""
 
     @abstractmethod
     async def find_session(self, call: CallRef, *, within: float) -> Session:
@@ -187,6 +192,17 @@ class CallPlatform(ABC):
         CallEndedError: the session is over. SessionNotFoundError: a guessed id was wrong.
         TemporaryError, PermanentError: not written. Retries once at most, inside `within`.
         """
+
+    async def pop_screen(self, pop: ScreenPop, *, within: float) -> None:  # noqa: ARG002 - see above
+        """Show it to the agent. It is asked for once, and nothing is sent twice.
+
+        AnswerLostError: it may have been shown. TemporaryError, PermanentError: it was not.
+        """
+        raise PermanentError("this platform shows agents nothing")
+
+    async def log_back(self, report: CallReport, *, within: float) -> None:  # noqa: ARG002 - see above
+        """Put it into the platform's record of the call; promise and errors as `pop_screen`."""
+        raise PermanentError("this platform takes no outcomes")
 
     async def ping(self) -> str:
         """One short sentence of what was reached, for `broker check`; raises if it cannot work."""

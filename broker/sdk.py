@@ -13,6 +13,7 @@ from broker.domain.errors import (
 )
 from broker.domain.expressions import Get
 from broker.domain.fields import Fields, Place, Places, Region, text_of, texts_of
+from broker.domain.hooks import CallReport, ScreenPop
 from broker.domain.premium import PremiumRule
 from broker.domain.record import Session
 from broker.domain.spellings import Pattern, spelled
@@ -65,6 +66,7 @@ __all__ = [
     "CallNote",
     "CallPlatform",
     "CallRef",
+    "CallReport",
     "Channel",
     "ConfigError",
     "CrmAdapter",
@@ -91,6 +93,7 @@ __all__ = [
     "Region",
     "Reply",
     "ReplyLostError",
+    "ScreenPop",
     "Session",
     "SessionNotFoundError",
     "TemporaryError",

@@ -13,6 +13,7 @@ from broker.sandbox.oauth import OAuth
 from broker.sandbox.personas import Fixture
 from broker.sandbox.platform import Platform
 from broker.sandbox.platform_more import PlatformMore
+from broker.sandbox.platform_told import PlatformTold
 from broker.sandbox.platform_wire import guarded
 from broker.sandbox.state import SandboxState
 from broker.sandbox.tracking import OrderPages
@@ -30,7 +31,8 @@ def build_sandbox(fixture: Fixture | None = None) -> web.Application:
     """A sandbox with a memory of its own, which is `application[STATE]`."""
     state = SandboxState(fixture or Fixture())
     platform, crm = misbehaving(state.faults, "platform"), misbehaving(state.faults, "crm")
-    api = [*Platform(state).routes(), *PlatformMore(state).routes()]
+    parts = (Platform(state), PlatformMore(state), PlatformTold(state))
+    api = [route for part in parts for route in part.routes()]
     app = web.Application()
     app[STATE] = state
     app.add_subapp("/oauth", _part(OAuth(state).routes(), platform))

@@ -119,6 +119,7 @@ class Control:
                 "age_ms": round((time.time() - call.session.created) * 1000),
                 "variables": call.session.data,
                 "writes": [asdict(write) for write in call.session.writes],
+                "events": call.events,
             }
         )
 

@@ -84,6 +84,8 @@ class Call:
     id: str = field(default_factory=new_id)
     conversation_id: str = field(default_factory=new_id)
     finish_reason: str = "hangup"
+    events: list[dict[str, Any]] = field(default_factory=list)
+    """What was added to the conversation, oldest first."""
 
     @property
     def over(self) -> bool:
@@ -104,16 +106,19 @@ class Calls:
     def __init__(self) -> None:
         self._calls: dict[str, Call] = {}
         self._sessions: dict[str, Session] = {}
+        self._conversations: dict[str, Call] = {}
 
     def __iter__(self) -> Iterator[Call]:
         return iter(self._calls.values())
 
     def add(self, call: Call) -> None:
         self._calls[call.id] = call
+        self._conversations[call.conversation_id] = call
         self.add_session(call.session)
         if len(self._calls) > KEPT:
             oldest = self._calls.pop(next(iter(self._calls)))
             self._sessions.pop(oldest.session.id, None)
+            self._conversations.pop(oldest.conversation_id)
 
     def add_session(self, session: Session) -> None:
         self._sessions[session.id] = session
@@ -123,6 +128,9 @@ class Calls:
     def get(self, call_id: str) -> Call | None:
         return self._calls.get(call_id)
 
+    def conversation(self, conversation_id: str) -> Call | None:
+        return self._conversations.get(conversation_id)
+
     def session(self, session_id: str) -> Session | None:
         return self._sessions.get(session_id)
 
@@ -131,7 +139,7 @@ class Calls:
 class Sent:
     """One message that reached one recipient."""
 
-    kind: Literal["email", "sms", "webhook"]
+    kind: Literal["email", "sms", "webhook", "push"]
     to: str
     content: Mapping[str, Any]
     id: str = field(default_factory=new_id)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from broker.domain.errors import (
+    AnswerLostError,
     BrokerError,
     CallEndedError,
     SessionNotFoundError,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from broker.domain.call import CallRef
+    from broker.domain.hooks import CallReport, ScreenPop
     from broker.ports import Clock, Variable
 
 
@@ -51,7 +53,16 @@ class FakePlatform(CallPlatform):
         default_factory=lambda: defaultdict(dict)
     )
     """What each session holds now."""
+    pops_screens: bool = False
+    logs_back: bool = False
+    pops: list[ScreenPop] = field(default_factory=list)
+    """What agents were shown."""
+    reports: list[CallReport] = field(default_factory=list)
+    """What its record of calls got."""
+    told: int = 0
+    """How often it was asked for one of these two."""
     _faults: deque[BrokerError | None] = field(default_factory=deque)
+    _hook_faults: deque[BrokerError] = field(default_factory=deque)
     _ended: set[str] = field(default_factory=set)
     _gate: asyncio.Event | None = None
 
@@ -60,6 +71,10 @@ class FakePlatform(CallPlatform):
     def fail(self, *faults: BrokerError | None) -> None:
         """The next writes fail with these, one each; None = that one succeeds."""
         self._faults.extend(faults)
+
+    def fail_hooks(self, *faults: BrokerError) -> None:
+        """The next screen pops and outcomes fail with these, one each."""
+        self._hook_faults.extend(faults)
 
     def end(self, any_id: str) -> None:
         """The call or session of this id is over."""
@@ -98,6 +113,22 @@ class FakePlatform(CallPlatform):
             raise fault
         self._check_alive(session)
         self.sessions[session.id].update(variables)
+
+    async def pop_screen(self, pop: ScreenPop, *, within: float) -> None:
+        await self._hook(within)
+        self.pops.append(pop)
+
+    async def log_back(self, report: CallReport, *, within: float) -> None:
+        await self._hook(within)
+        self.reports.append(report)
+
+    async def _hook(self, within: float) -> None:
+        self.told += 1
+        await self.clock.sleep(min(self.delay_s, within))
+        if self.delay_s > within:
+            raise AnswerLostError("no answer in time")
+        if self._hook_faults:
+            raise self._hook_faults.popleft()
 
     def _check_alive(self, session: Session) -> None:
         exists = self.known is None or session.id in self.known

@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from broker.domain.call import CallRef
-from broker.domain.errors import CallEndedError, SessionNotFoundError, TemporaryError
+from broker.domain.errors import (
+    AnswerLostError,
+    BrokerError,
+    CallEndedError,
+    PermanentError,
+    SessionNotFoundError,
+    TemporaryError,
+)
+from broker.domain.hooks import CallReport, ScreenPop
 from broker.domain.record import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from broker.ports import CallPlatform, Variable
 
@@ -24,6 +33,16 @@ TIGHT_S = 0.1
 GRACE_S = 5.0
 """What a busy test machine may add to a deadline."""
 CANARY = "canary@example.com"
+AGENT = "a0000000000000000000000000000007"
+POP = ScreenPop(
+    AGENT,
+    "c0000000000000000000000000000001",
+    "Zoë O'Brien · premium · C-1001",
+    {"customer_id": "C-1001", "name": "Zoë O'Brien", "premium": True, "route": "premium"},
+)
+REPORT = CallReport(
+    "c0000000000000000000000000000001", {"outcome": "premium", "lookup": "found", "references": 0}
+)
 
 
 class CallPlatformKit:
@@ -55,6 +74,15 @@ class CallPlatformKit:
 
     async def test_ping_says_in_words_what_was_reached(self, platform: CallPlatform) -> None:
         assert len((await platform.ping()).split()) > 1
+
+    async def test_what_it_does_not_do_it_refuses(self, platform: CallPlatform) -> None:
+        """Nobody asks for a screen pop or an outcome unless the driver says it can."""
+        if not platform.pops_screens:
+            with pytest.raises(PermanentError):
+                await platform.pop_screen(POP, within=WITHIN_S)
+        if not platform.logs_back:
+            with pytest.raises(PermanentError):
+                await platform.log_back(REPORT, within=WITHIN_S)
 
     async def test_it_can_be_closed_twice(self, platform: CallPlatform) -> None:
         await platform.aclose()
@@ -161,3 +189,70 @@ class WritingPlatformKit(CallPlatformKit, ABC):
     ) -> None:
         session = Session(str((call or self.call).session_id), "given")
         await platform.write(session, variables, within=within)
+
+
+class TellingPlatformKit(ABC):
+    """For drivers with `pops_screens` and `logs_back`; inherit it beside `WritingPlatformKit`.
+
+    The fixture `platform` has both switched on.
+    """
+
+    @abstractmethod
+    async def shown(self) -> Sequence[tuple[str, str, Mapping[str, object]]]:
+        """Every push that reached the phone system: agent, message, data."""
+
+    @abstractmethod
+    async def recorded(self, call_id: str) -> Sequence[Mapping[str, object]]:
+        """What the phone system's own record of this call was given."""
+
+    @abstractmethod
+    async def hang(self) -> None: ...
+
+    @abstractmethod
+    async def recover(self) -> None: ...
+
+    @abstractmethod
+    async def lose_answers(self) -> None:
+        """From now on what is asked takes effect, and its answer is lost."""
+
+    async def test_it_says_that_it_tells(self, platform: CallPlatform) -> None:
+        assert (platform.pops_screens, platform.logs_back) == (True, True)
+
+    async def test_an_agent_is_shown_who_is_calling(self, platform: CallPlatform) -> None:
+        await platform.pop_screen(POP, within=WITHIN_S)
+        assert await self.shown() == [(AGENT, POP.message, POP.data)]
+
+    async def test_the_record_of_the_call_gets_its_outcome(self, platform: CallPlatform) -> None:
+        await platform.log_back(REPORT, within=WITHIN_S)
+        assert await self.recorded(REPORT.call_id) == [REPORT.data]
+
+    async def test_an_outcome_of_a_call_that_is_unknown_is_refused(
+        self, platform: CallPlatform
+    ) -> None:
+        with pytest.raises(PermanentError):
+            await platform.log_back(replace(REPORT, call_id="c" * 32), within=WITHIN_S)
+
+    async def test_a_lost_answer_is_told_and_nothing_is_sent_twice(
+        self, platform: CallPlatform
+    ) -> None:
+        await self.lose_answers()
+        with pytest.raises(AnswerLostError):
+            await platform.pop_screen(POP, within=WITHIN_S)
+        with pytest.raises(AnswerLostError):
+            await platform.log_back(REPORT, within=WITHIN_S)
+        assert len(await self.shown()) == 1
+        assert len(await self.recorded(REPORT.call_id)) == 1
+
+    async def test_telling_a_silent_platform_costs_no_more_than_the_deadline(
+        self, platform: CallPlatform
+    ) -> None:
+        await self.hang()
+        for telling in (platform.pop_screen(POP, within=TIGHT_S), self._log_back(platform)):
+            began = time.monotonic()
+            with pytest.raises(BrokerError) as caught:
+                await telling
+            assert time.monotonic() - began < TIGHT_S + GRACE_S
+            assert "Zo" not in str(caught.value)
+
+    async def _log_back(self, platform: CallPlatform) -> None:
+        await platform.log_back(REPORT, within=TIGHT_S)

@@ -26,6 +26,8 @@ class Book:
     ledger: Ledger
     jobs: JobStarter
     metrics: Metrics
+    over: Callable[[Record], None] | None = None
+    """Who hears of a call that has its outcome, once and on one replica."""
 
     async def open(self, record: Record, notes: Sequence[Note] = ()) -> Saved:
         """Accept a new call; see `Ledger.accept`."""
@@ -63,4 +65,6 @@ class Book:
         if after.outcome is not None and before.outcome is None:
             self.metrics.calls.labels(after.outcome, reason_label(after.reason)).inc()
             log.info("call_over", call=after.id, outcome=after.outcome, reason=after.reason)
+            if self.over is not None:
+                self.over(after)
         self.jobs.changed(after)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from broker.metrics import Metrics
     from broker.ports import Clock, Counters
     from broker.usecases.book import Book
+    from broker.usecases.hooks import Hooks
 
 log = structlog.get_logger("broker.identify")
 
@@ -59,6 +60,7 @@ class Identify:
     numbering: Numbering
     references: ReferenceFormat
     limits: ReferenceLimits = field(default_factory=ReferenceLimits)
+    hooks: Hooks | None = None
 
     async def on_call_start(self, event: CallStarted) -> Record | None:
         """The call's record, new or known; None for an erased call, or a child leg of no call."""
@@ -80,11 +82,15 @@ class Identify:
 
     async def _on_child(self, event: CallStarted) -> Record | None:
         parent = await self.book.ledger.find(event.parent_id or event.call_id)
-        if parent is None or parent.over is not None or parent.id == event.call_id:
+        if parent is None or parent.over is not None:
             return parent
-        now = self.clock.time()
-        leg = partial(add_leg, leg_id=event.call_id, policy=self.policy, now=now)
-        return await self.book.save(parent.id, leg)
+        if parent.id != event.call_id:
+            now = self.clock.time()
+            leg = partial(add_leg, leg_id=event.call_id, policy=self.policy, now=now)
+            parent = await self.book.save(parent.id, leg)
+        if event.agent_id is not None and self.hooks is not None:
+            self.hooks.agent_rings(parent, event.call_id, event.agent_id)
+        return parent
 
     async def on_reference(
         self, event: CallStarted, typed: str | None

@@ -17,7 +17,11 @@ from broker.platforms.babelforce import BabelforceOptions, BabelforcePlatform
 from broker.ports import Clock, Options
 from broker.testing.fake_platform import FakePlatform
 from broker.testing.loopback import LOOPBACK
-from broker.testing.platform_kit import CallPlatformKit, WritingPlatformKit
+from broker.testing.platform_kit import (
+    CallPlatformKit,
+    TellingPlatformKit,
+    WritingPlatformKit,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -50,6 +54,7 @@ class TestFake(WritingPlatformKit):
     def _fake(self) -> None:
         calls = (self.call, self.other, self.ended)
         self.fake = FakePlatform(RealClock(), known={str(call.session_id) for call in calls})
+        self.fake.pops_screens = self.fake.logs_back = True
         self.fake.end(str(self.ended.session_id))
 
     @pytest.fixture
@@ -74,6 +79,10 @@ class Babelforce:
         self.ended = ended
         self.sessions: dict[str, dict[str, Any]] = {s: {} for s in session_of.values()}
         self.hanging = False
+        self.losing = False
+        self.pushes: list[dict[str, Any]] = []
+        self.events: dict[str, list[dict[str, Any]]] = {}
+        """Conversation id -> its events."""
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[self._let_in])
@@ -81,6 +90,8 @@ class Babelforce:
         app.router.add_get("/api/v2/ping", self._pong)
         app.router.add_get("/api/v2/calls/{id}", self._call)
         app.router.add_put("/api/v2/sessions/{id}", self._put)
+        app.router.add_post("/api/v2/agents/push", self._push)
+        app.router.add_post("/api/v2/conversations/{id}/events", self._event)
         return app
 
     @web.middleware
@@ -90,6 +101,9 @@ class Babelforce:
         if request.path != "/oauth/token" and request.headers.get("Authorization") != "Bearer t1":
             return web.json_response({"code": "UNAUTHORIZED"}, status=401)
         answer: web.StreamResponse = await handler(request)
+        told = request.method == "POST" and request.path != "/oauth/token"
+        if self.losing and told and request.transport is not None:
+            request.transport.abort()
         return answer
 
     async def _token(self, request: web.Request) -> web.Response:
@@ -111,8 +125,24 @@ class Babelforce:
         call_id = request.match_info["id"]
         if call_id not in self.session_of:
             return web.json_response({"code": "NOT_FOUND"}, status=404)
-        item = {"id": call_id, "sessionId": self.session_of[call_id]}
+        item = {
+            "id": call_id,
+            "sessionId": self.session_of[call_id],
+            "conversationId": conversation_of(call_id),
+        }
         return web.json_response({"item": item, "success": True})
+
+    async def _push(self, request: web.Request) -> web.Response:
+        self.pushes.append(await request.json())
+        return web.json_response({"success": True})
+
+    async def _event(self, request: web.Request) -> web.Response:
+        conversation_id = request.match_info["id"]
+        if conversation_id not in map(conversation_of, self.session_of):
+            return web.json_response({"code": "NOT_FOUND"}, status=404)
+        event = await request.json()
+        self.events.setdefault(conversation_id, []).append(event)
+        return web.json_response({"item": {"name": event["name"]}, "success": True})
 
     async def _put(self, request: web.Request) -> web.Response:
         session_id = request.match_info["id"]
@@ -126,7 +156,12 @@ class Babelforce:
         return web.json_response({"item": item, "success": True})
 
 
-class TestBabelforce(WritingPlatformKit):
+def conversation_of(call_id: str) -> str:
+    """A third id, which is neither the call's nor the session's."""
+    return "70" + call_id[2:]
+
+
+class TestBabelforce(TellingPlatformKit, WritingPlatformKit):
     @pytest.fixture
     async def platform(self) -> AsyncIterator[CallPlatform]:
         calls = (self.call, self.other, self.ended)
@@ -141,7 +176,12 @@ class TestBabelforce(WritingPlatformKit):
             http = await stack.enter_async_context(open_session(LOOPBACK))
             auth = {"username": "agent@example.com", "password": "secret\n"}
             options = BabelforceOptions.model_validate(
-                {"base_url": str(server.make_url("/")), "auth": auth}
+                {
+                    "base_url": str(server.make_url("/")),
+                    "auth": auth,
+                    "screen_pop": True,
+                    "log_back": True,
+                }
             )
             platform = BabelforcePlatform(options, http)
             stack.push_async_callback(platform.aclose)
@@ -155,3 +195,13 @@ class TestBabelforce(WritingPlatformKit):
 
     async def recover(self) -> None:
         self.remote.hanging = False
+
+    async def lose_answers(self) -> None:
+        self.remote.losing = True
+
+    async def shown(self) -> list[tuple[str, str, Mapping[str, object]]]:
+        assert not [push for push in self.remote.pushes if push["broadcast"]]
+        return [(push["agentId"], push["message"], push["data"]) for push in self.remote.pushes]
+
+    async def recorded(self, call_id: str) -> list[Mapping[str, object]]:
+        return [event["data"] for event in self.remote.events.get(conversation_of(call_id), [])]

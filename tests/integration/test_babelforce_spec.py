@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -15,6 +16,8 @@ import pytest
 
 from broker.platforms.babelforce import BabelforceOptions, BabelforcePlatform
 from broker.sdk import CallEndedError, CallRef, PermanentError, Session, TemporaryError
+from broker.testing.platform_kit import POP
+from broker.testing.platform_kit import REPORT as OF_THE_KIT
 from tests.servers import free_port
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ pytestmark = pytest.mark.timeout(START_S + 30)
 
 # The ids of the examples in the description; the mock has no others.
 CALL = "7c3f9a2e4b5d6e8f9a0b1c2d3e4f5a6b"
+REPORT = replace(OF_THE_KIT, call_id=CALL)
 SESSION = Session("1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d", "given")
 WITHIN_S = 5.0
 TOKEN = {"kind": "token", "token": "t1"}
@@ -115,6 +119,15 @@ async def test_session_variables_are_read_where_they_are_described(
         "ivr.premium": True,
         "ivr.track_id": "TRK-0001",
     }
+
+
+async def test_a_described_push_and_a_described_event_go_through(
+    driver: Callable[..., BabelforcePlatform],
+) -> None:
+    """The mock refuses a body that is not as described; 200 is an answer to both."""
+    platform = driver(TOKEN)
+    await platform.pop_screen(POP, within=WITHIN_S)
+    await platform.log_back(REPORT, within=WITHIN_S)
 
 
 async def test_an_expired_session_is_over(driver: Callable[..., BabelforcePlatform]) -> None:

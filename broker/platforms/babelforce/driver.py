@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +11,21 @@ import structlog
 from broker.platforms.babelforce.options import NAME, BabelforceOptions, authorizer
 from broker.platforms.babelforce.wire import encoded, item_of, same_id, variables_of, wire_id
 from broker.sdk import (
+    AnswerLostError,
     BadInputError,
     CallEndedError,
     CallPlatform,
     CallRef,
+    CallReport,
     JsonClient,
     PermanentError,
     Reply,
+    ReplyLostError,
+    ScreenPop,
     Session,
     SessionNotFoundError,
     TemporaryError,
+    UnusableAnswerError,
     Variable,
     once_more,
     path_of,
@@ -31,6 +37,8 @@ if TYPE_CHECKING:
     import aiohttp
 
 PING_S = 5.0
+CALL_OVER = "broker-call-over"
+"""The name of the event that a conversation gets."""
 PROBE: Mapping[str, Variable] = {"ivr.lookup": "not_found", "ivr.premium": False}
 _GONE = frozenset({404, 410})
 _NO_CONTENT = frozenset({204, 205})
@@ -48,6 +56,8 @@ class BabelforcePlatform(CallPlatform):
         self._options = options
         self._auth = authorizer(options, http)
         self._client = JsonClient(http, options.base_url, name=NAME, auth=self._auth)
+        self.pops_screens, self.logs_back = options.screen_pop, options.log_back
+        self._hook_s = options.hook_timeout_ms / 1000
 
     async def find_session(self, call: CallRef, *, within: float) -> Session:
         """See `CallPlatform`.
@@ -79,6 +89,27 @@ class BabelforcePlatform(CallPlatform):
         """All variables of a session by their full names; errors as `write`."""
         path = path_of("api", "v2", "sessions", wire_id(session.id))
         return variables_of(_check_session(await self._ask("GET", path, within), session))
+
+    async def pop_screen(self, pop: ScreenPop, *, within: float) -> None:
+        """See `CallPlatform`: `POST /agents/push`."""
+        body = {
+            "agentId": wire_id(pop.agent_id),
+            "broadcast": False,
+            "message": pop.message,
+            "data": dict(pop.data),
+        }
+        await self._once("/api/v2/agents/push", body, min(within, self._hook_s))
+
+    async def log_back(self, report: CallReport, *, within: float) -> None:
+        """See `CallPlatform`: `POST /conversations/{id}/events`; the call names its conversation.
+
+        PermanentError if it does not.
+        """
+        ends_at = time.monotonic() + min(within, self._hook_s)
+        conversation_id = await self._conversation_of(wire_id(report.call_id), ends_at)
+        path = path_of("api", "v2", "conversations", conversation_id, "events")
+        body = {"name": CALL_OVER, "data": dict(report.data)}
+        await self._once(path, body, ends_at - time.monotonic())
 
     async def ping(self) -> str:
         await self._client.request("GET", "/api/v2/ping", within=PING_S)
@@ -119,6 +150,33 @@ class BabelforcePlatform(CallPlatform):
             return None
         _check_id(item.get("id"), call_id, "call")
         return _usable_id(item.get("sessionId"))
+
+    async def _conversation_of(self, call_id: str, ends_at: float) -> str:
+        path = path_of("api", "v2", "calls", call_id)
+        reply = await self._ask("GET", path, ends_at - time.monotonic())
+        if reply.status in _GONE:
+            raise PermanentError(f"{NAME}: there is no such call")
+        item = item_of(reply.body)
+        _check_id(item.get("id"), call_id, "call")
+        conversation_id = _usable_id(item.get("conversationId"))
+        if conversation_id is None:
+            raise PermanentError(f"{NAME}: the call names no conversation")
+        return conversation_id
+
+    async def _once(self, path: str, body: Mapping[str, Any], within: float) -> None:
+        """POST it, and never again: the API takes no idempotency key.
+
+        AnswerLostError: it may have arrived. TemporaryError, PermanentError: it has not.
+        """
+        try:
+            async with asyncio.timeout(max(0.0, within)):
+                reply = await self._client.request("POST", path, json=body)
+        except TimeoutError:
+            raise AnswerLostError(f"{NAME}: no answer in time") from None
+        except (ReplyLostError, UnusableAnswerError) as error:
+            raise AnswerLostError(str(error)) from None
+        if isinstance(reply.body, dict) and reply.body.get("success") is False:
+            raise PermanentError(f"{NAME}: the answer says success=false")
 
     async def _ask(
         self, method: str, path: str, within: float, body: Mapping[str, Variable] | None = None

@@ -64,6 +64,12 @@ class BabelforceOptions(Options):
     bool_encoding: Literal["json", "string"] = "json"
     """How `ivr.premium` is written: true or "true". Which of them a trigger compares equal to is
     not documented."""
+    screen_pop: bool = False
+    """Whether agents are shown who is calling."""
+    log_back: bool = False
+    """Whether the conversation of a call gets its outcome."""
+    hook_timeout_ms: Annotated[int, Field(gt=0)] = 3000
+    """The most that one of these two may take."""
     auth: Auth
 
     @field_validator("auth", mode="before")

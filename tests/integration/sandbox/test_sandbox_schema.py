@@ -52,6 +52,9 @@ def vendor(specs: Path) -> Vendor:
         ("GET", "/api/v2/sms/{sms_id}", None),
         *(("GET", "/api/v2/metrics/" + name, None) for name in METRICS),
         ("GET", "/api/v2/business-hours", None),
+        ("POST", "/api/v2/agents/push", {"agentId": "a1", "message": "Ada", "data": {"k": True}}),
+        ("POST", "/api/v2/conversations/{conversation_id}/events", {"name": "n", "data": {}}),
+        ("GET", "/api/v2/conversations/{conversation_id}/events", None),
         ("GET", "/api/v2/ping", None),
     ],
 )
@@ -61,7 +64,13 @@ async def test_an_answer_is_what_the_vendor_describes(
 ) -> None:
     call = await client.call(**caller)
     _, sms = await client.platform("POST", "/sms", {"to": "+491713920001", "text": "Hello"})
-    ids = {"id": call["call_id"], "session_id": call["session_id"], "sms_id": sms["item"]["id"]}
+    ids = {
+        "id": call["call_id"],
+        "session_id": call["session_id"],
+        "conversation_id": call["conversation_id"],
+        "sms_id": sms["item"]["id"],
+    }
+    await client.platform("POST", f"/conversations/{ids['conversation_id']}/events", {"name": "e"})
     status, answer = await client.platform(method, path.format(**ids).removeprefix("/api/v2"), body)
     assert status == 200
     assert vendor.faults(method, described(path), status, answer) == []
@@ -111,4 +120,5 @@ def described(path: str) -> str:
     """The path as the vendor's description spells it."""
     if path.startswith("/api/v2/metrics/"):
         return "/api/v2/metrics/{id}"
+    path = path.replace("{conversation_id}", "{conversationId}")
     return path.replace("{session_id}", "{id}").replace("{sms_id}", "{id}")

@@ -33,6 +33,7 @@ from broker.testing.fake_platform import FakePlatform
 from broker.usecases.book import Book
 from broker.usecases.deliver import Deliver
 from broker.usecases.finish import Finish
+from broker.usecases.hooks import Hooks
 from broker.usecases.identify import CallStarted, Identify
 from broker.usecases.lookup import Crm, Lookup
 from broker.usecases.pacing import Pace
@@ -108,6 +109,7 @@ class Replica:
     watch: Watch
     metrics: Metrics
     shadows: Shadows
+    hooks: Hooks
 
 
 @dataclass
@@ -137,7 +139,9 @@ class World:
         metrics, store = Metrics(), store or self.store
         ledger = RedisLedger(store, self.clock, lease_s=LEASE_S, retention_s=60)
         worker = Worker(ledger, self.clock, metrics, lease_s=LEASE_S)
-        book, counters = Book(ledger, worker, metrics), RedisCounters(store)
+        counters = RedisCounters(store)
+        hooks = Hooks(self.platform, counters, metrics)
+        book = Book(ledger, worker, metrics, hooks.call_over)
         finish, references = Finish(book, self.clock), ReferenceFormat()
         kept = RedisShadowBook(store, self.clock, retention_s=60)
         deadline_ms = round(self.deadlines.lookup_s * 1000)
@@ -179,9 +183,10 @@ class World:
             Numbering("DE"),
             references,
             self.limits,
+            hooks,
         )
         watch = Watch(ledger, worker, self.clock)
-        made = Replica(worker, book, identify, finish, watch, metrics, shadows)
+        made = Replica(worker, book, identify, finish, watch, metrics, shadows, hooks)
         self.replicas.append(made)
         return made
 
@@ -243,4 +248,5 @@ async def world() -> AsyncIterator[World]:
     for replica in made.replicas:
         await replica.worker.drain(0.0)
         await replica.shadows.aclose()
+        await replica.hooks.aclose(0.0)
     await store.aclose()
