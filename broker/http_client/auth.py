@@ -143,7 +143,7 @@ class OAuthToken(Authorizer):
         self._header = header
         self._monotonic = monotonic
         self._tokens = tokens or client.tokens
-        self._shared_name = _shared_name(name, path, grant)
+        self._shared_name = _shared_name(client.base_url + path, grant)
         if isinstance(grant, RefreshGrant):
             grant.kept_as(self._shared_name)
         self._rejected: str | None = None
@@ -237,7 +237,7 @@ class OAuthToken(Authorizer):
     async def _asked(self) -> _Token:
         asked_at = self._monotonic()
         reply = await self._answer()
-        if reply.status in _REFUSALS and await self._grant.refused():
+        while reply.status in _REFUSALS and await self._grant.refused():
             reply = await self._answer()
         if reply.status in _REFUSALS:
             raise PermanentError(self._refused(reply))
@@ -271,9 +271,9 @@ class OAuthToken(Authorizer):
         return _Token.lasting(token, life, asked_at + life)
 
 
-def _shared_name(name: str, path: str, grant: Grant) -> str:
-    """The same for all replicas that ask as the same client; no secret goes into it."""
-    who = [name, path, *grant.identity.values()]
+def _shared_name(url: str, grant: Grant) -> str:
+    """The same for all replicas that ask there as the same client, and for nobody else."""
+    who = [url, *(f"{key}={value}" for key, value in sorted(grant.identity.items()))]
     return sha256("\n".join(who).encode()).hexdigest()[:32]
 
 

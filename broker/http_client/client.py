@@ -125,6 +125,11 @@ class JsonClient:
         self._max_body_bytes = max_body_bytes
 
     @property
+    def base_url(self) -> str:
+        """Whom it asks."""
+        return str(self._base)
+
+    @property
     def tokens(self) -> TokenStore | None:
         """Where replicas share the tokens of this dependency."""
         return self._dependency.tokens

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from broker.domain.errors import ConfigError, StoreUnavailableError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 Form = Mapping[str, str]
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_SECRET = frozenset({"password", "client_secret"})
 ASSERTION_S = 180
 """How long an assertion is good: Salesforce takes at most 3 minutes, Google at most an hour."""
 REFRESH_LIFE_S = 90 * 86_400.0
@@ -29,7 +31,11 @@ class Grant(ABC):
     @property
     @abstractmethod
     def identity(self) -> Form:
-        """Who asks, without any secret: replicas that ask as the same share the token."""
+        """Who asks for what: replicas that ask for the same share the token.
+
+        No password and no client secret; of a refresh token, which stands for one account among
+        many, a fingerprint.
+        """
 
     @abstractmethod
     async def form(self) -> Form:
@@ -51,7 +57,7 @@ class FixedGrant(Grant):
 
     @property
     def identity(self) -> Form:
-        return {key: self.fields.get(key, "") for key in ("grant_type", "username", "client_id")}
+        return {key: value for key, value in self.fields.items() if key not in _SECRET}
 
     async def form(self) -> Form:
         # Secrets from files end in a newline.
@@ -75,7 +81,7 @@ class JwtGrant(Grant):
 
     @property
     def identity(self) -> Form:
-        return {"grant_type": JWT_BEARER, "username": self.claims.get("sub", ""), **self.claims}
+        return {"grant_type": JWT_BEARER, **self.claims, **self.more}
 
     async def form(self) -> Form:
         return {"grant_type": JWT_BEARER, "assertion": self._assertion(), **self.more}
@@ -89,7 +95,7 @@ class JwtGrant(Grant):
         claims = {**self.claims, "iat": now, "exp": now + ASSERTION_S}
         headers = {"kid": self.key_id} if self.key_id else None
         try:
-            return jwt.encode(claims, self.key.strip(), algorithm="RS256", headers=headers)
+            return jwt.encode(claims, self.key, algorithm="RS256", headers=headers)
         except (ValueError, TypeError, jwt.PyJWTError):
             raise ConfigError("jwt_bearer: the private key is no RSA key in PEM form") from None
 
@@ -106,6 +112,8 @@ class RefreshGrant(Grant):
         self._fields = fields
         self._configured = refresh_token
         self._known = refresh_token
+        self._used = refresh_token
+        self._refused: set[str] = set()
         self._tokens = tokens
         self._kept_as = ""
 
@@ -115,31 +123,40 @@ class RefreshGrant(Grant):
 
     @property
     def identity(self) -> Form:
-        return {"grant_type": "refresh_token", "client_id": self._fields.get("client_id", "")}
+        account = sha256(self._configured.encode()).hexdigest()
+        shown = {key: value for key, value in self._fields.items() if key not in _SECRET}
+        return {**shown, "grant_type": "refresh_token", "account": account}
 
     async def form(self) -> Form:
-        if self._tokens is not None:
-            with suppress(StoreUnavailableError):
-                kept = await self._tokens.find(self._kept_as)
-                self._known = kept.text if kept else self._known
-        return {**self._fields, "grant_type": "refresh_token", "refresh_token": self._known}
+        self._used = self._best(await self._kept()) or self._configured
+        return {**self._fields, "grant_type": "refresh_token", "refresh_token": self._used}
 
     async def answered(self, body: Mapping[str, Any]) -> None:
         fresh = body.get("refresh_token")
-        if not isinstance(fresh, str) or not fresh.strip() or fresh.strip() == self._known:
+        self._known = (fresh.strip() if isinstance(fresh, str) else "") or self._used
+        if self._tokens is None or {self._known, await self._kept()} <= {self._configured, None}:
             return
-        self._known = fresh.strip()
-        await self._keep()
+        with suppress(StoreUnavailableError):
+            token = SharedToken(self._known, REFRESH_LIFE_S, REFRESH_LIFE_S)
+            await self._tokens.keep(self._kept_as, token)
 
     async def refused(self) -> bool:
-        if self._known == self._configured:
-            return False
-        self._known = self._configured
-        await self._keep()
-        return True
+        self._refused.add(self._used)
+        if self._best(await self._kept()) is not None:
+            return True
+        self._refused.clear()  # for a later try: the account may have been let in again
+        return False
 
-    async def _keep(self) -> None:
-        if self._tokens is not None:
-            token = SharedToken(self._known, REFRESH_LIFE_S, REFRESH_LIFE_S)
-            with suppress(StoreUnavailableError):
-                await self._tokens.keep(self._kept_as, token)
+    def _best(self, kept: str | None) -> str | None:
+        """The newest token that was not refused."""
+        tokens = (kept, self._known, self._configured)
+        return next((token for token in tokens if token and token not in self._refused), None)
+
+    async def _kept(self) -> str | None:
+        """The newest token of all replicas; None if there is none, or the store is away."""
+        if self._tokens is None:
+            return None
+        with suppress(StoreUnavailableError):
+            kept = await self._tokens.find(self._kept_as)
+            return kept.text if kept else None
+        return None

@@ -33,6 +33,7 @@ class Endpoint(JsonClient):
     """A token endpoint: hands out t1, t2 ... or what `next` says; waits while it is closed."""
 
     tokens = None
+    base_url: str = "https://crm.test"
     expires_in: Any = DAY_S
     next: list[Reply | BrokerError] = field(default_factory=list)
     forms: list[dict[str, str]] = field(default_factory=list)

@@ -28,9 +28,16 @@ class ShakyTokens(RedisTokens):
     away = False
 
     async def find(self, name: str) -> SharedToken | None:
+        self._look()
+        return await super().find(name)
+
+    async def keep(self, name: str, token: SharedToken) -> None:
+        self._look()
+        await super().keep(name, token)
+
+    def _look(self) -> None:
         if self.away:
             raise StoreUnavailableError("store: away", 1.0)
-        return await super().find(name)
 
 
 @pytest.fixture
@@ -149,6 +156,18 @@ async def test_other_credentials_have_another_token(
     grant = {**GRANT, "username": "other@example.com"}
     other = OAuthToken(
         endpoint, "/oauth/token", FixedGrant(grant), name="p", monotonic=clock, tokens=tokens
+    )
+    assert await other.headers() == bearer(2)
+    await other.aclose()
+
+
+async def test_other_server_has_another_token(
+    replicas: list[OAuthToken], endpoint: Endpoint, tokens: ShakyTokens, clock: Clock
+) -> None:
+    await headers(replicas)
+    elsewhere = Endpoint(base_url="https://sandbox.crm.test", forms=endpoint.forms)
+    other = OAuthToken(
+        elsewhere, "/oauth/token", FixedGrant(GRANT), name="p", monotonic=clock, tokens=tokens
     )
     assert await other.headers() == bearer(2)
     await other.aclose()
