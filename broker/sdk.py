@@ -14,6 +14,7 @@ from broker.domain.errors import (
 from broker.domain.expressions import Get
 from broker.domain.fields import Fields, Place, Places, Region, text_of, texts_of
 from broker.domain.hooks import CallReport, ScreenPop
+from broker.domain.json_paths import is_path, records_at, value_at, values_at
 from broker.domain.premium import PremiumRule
 from broker.domain.record import Session
 from broker.domain.spellings import Pattern, spelled
@@ -108,15 +109,19 @@ __all__ = [
     "authorizer",
     "fold_to_keypad",
     "has_number",
+    "is_path",
     "list_at",
     "odata_text",
     "once_more",
     "path_of",
     "plain_text",
+    "records_at",
     "soql_text",
     "sosl_term",
     "spelled",
     "text_of",
     "texts_of",
     "time_left",
+    "value_at",
+    "values_at",
 ]

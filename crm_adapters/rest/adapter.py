@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from broker.sdk import ConfigError, HttpCrmAdapter, PermanentError, Phone, Reference
+from broker.sdk import ConfigError, HttpCrmAdapter, Phone, Reference, records_at, value_at
 from crm_adapters.rest.options import RestOptions
-from crm_adapters.rest.paths import at, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,11 +55,7 @@ class RestAdapter(HttpCrmAdapter[RestOptions]):
         return f"the API answers {count} kinds of lookups"
 
     async def _records(self, request: Filled) -> list[Any]:
-        """The records in the answer to `request`.
-
-        PermanentError if there is nothing at `results`, unless its end `[*]` allows for that: an
-        answer of another shape may be an error message, and that is not nobody.
-        """
+        """The records in the answer to `request`; see `records_at`."""
         reply = await self.ask(
             self.options.method,
             request.path,
@@ -70,19 +65,7 @@ class RestAdapter(HttpCrmAdapter[RestOptions]):
         )
         if reply.status in self.options.not_found:
             return []
-        path = self.options.results
-        found = at(reply.body, path) if reply.body is not None else [None]
-        if not found and not path.endswith("[*]"):
-            raise PermanentError("rest: the answer has nothing at the path `results`")
-        records: list[object] = []
-        for node in found:
-            if isinstance(node, list):
-                records += node
-            elif node is not None and node != {}:
-                records.append(node)
-        if not all(isinstance(record, dict) for record in records):
-            raise PermanentError("rest: a record in the answer is no object")
-        return records
+        return records_at(reply.body, self.options.results)
 
 
 def _get(record: object) -> Callable[[str], object]:

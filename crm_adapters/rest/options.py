@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from broker.sdk import HttpCrmOptions
-from crm_adapters.rest.paths import is_path
+from broker.sdk import HttpCrmOptions, is_path
 from crm_adapters.rest.templates import BY_PHONE, BY_REFERENCE, Template
 
 SAYS_NOTHING = frozenset({401, 403, 407, 408, 425, 429})

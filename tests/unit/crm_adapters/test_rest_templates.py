@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from broker.domain.errors import BadInputError
 from broker.testing.hostile import HOSTILE
 from crm_adapters.rest import RestOptions
-from crm_adapters.rest.paths import at, is_path, value_at
 from crm_adapters.rest.templates import BY_PHONE, BY_REFERENCE, Template
 
 VALUES = {"e164": "+493023125001", "digits": "493023125001", "national": "3023125001"}
@@ -107,69 +104,3 @@ def test_options_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
     RestOptions.model_validate(working)
     with pytest.raises(ValidationError):
         RestOptions.model_validate({**working, **options})
-
-
-ANSWER = {
-    "items": [
-        {"id": 1, "emails": [{"v": "a"}, {"v": "b"}], "tags": ["x"]},
-        {"id": 2, "emails": [{"v": "c"}], "tags": []},
-    ],
-    "$id": "dollar",
-    "0": "zero",
-    "none": None,
-}
-
-
-@pytest.mark.parametrize(
-    ("path", "found"),
-    [
-        ("$", [ANSWER]),
-        ("$.items", [ANSWER["items"]]),
-        ("items", [ANSWER["items"]]),
-        ("$.items[*].id", [1, 2]),
-        ("items[*].emails[*].v", ["a", "b", "c"]),
-        ("items.0.id", [1]),
-        ("items[1].emails.0.v", ["c"]),
-        ("items[2]", []),
-        ("items.first", []),
-        ("items[99999999999999999999]", []),
-        ("0", ["zero"]),
-        ("$id", ["dollar"]),
-        ("$.$id", ["dollar"]),
-        ("none", [None]),
-        ("none.x", []),
-        ("absent[*]", []),
-        ("items[*].tags[*]", ["x"]),
-        ("$id[*]", []),
-    ],
-)
-def test_a_path_leads_to_all_that_it_names(path: str, found: list[object]) -> None:
-    assert is_path(path)
-    assert at(ANSWER, path) == found
-
-
-def test_a_path_to_a_list_of_the_root_begins_with_a_bracket() -> None:
-    assert at([{"id": 1}], "[*].id") == at([{"id": 1}], "$[*].id") == [1]
-
-
-def test_one_value_is_the_value_several_are_a_list_and_none_is_none() -> None:
-    assert value_at(ANSWER, "items[1].emails[*].v") == "c"
-    assert value_at(ANSWER, "items[0].emails[*].v") == ["a", "b"]
-    assert value_at(ANSWER, "absent.v") is None
-
-
-@given(st.text(alphabet="$.[]*09ab", max_size=12), st.data())
-def test_any_accepted_path_can_be_followed_into_any_answer(path: str, data: st.DataObject) -> None:
-    leaf = st.none() | st.integers() | st.text(max_size=2)
-    answer = data.draw(
-        st.recursive(
-            leaf,
-            lambda inner: (
-                st.lists(inner, max_size=2)
-                | st.dictionaries(st.sampled_from(["a", "b", "0", "$"]), inner, max_size=3)
-            ),
-            max_leaves=6,
-        )
-    )
-    if is_path(path):
-        assert isinstance(at(answer, path), list)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Any
+
+from broker.domain.errors import PermanentError
 
 _PATH = re.compile(
     r"(?:\$(?=[.\[]|$))?  (?:[^.\[\]]+)?  (?:\.[^.\[\]]+ | \[(?:[0-9]+|\*)\])*",
@@ -18,7 +21,7 @@ def is_path(text: str) -> bool:
     return text != "" and _PATH.fullmatch(text) is not None
 
 
-def at(node: object, path: str) -> list[object]:
+def values_at(node: object, path: str) -> list[object]:
     """Everything that `path` leads to; empty if it leads nowhere."""
     nodes = [node]
     for step in _steps(path):
@@ -31,8 +34,28 @@ def value_at(node: object, path: str) -> object:
     steps = _steps(path)
     if len(steps) == 1 and isinstance(node, dict):
         return node.get(steps[0])  # a plain field, as most are
-    found = at(node, path)
+    found = values_at(node, path)
     return found[0] if len(found) == 1 else found or None
+
+
+def records_at(body: object, path: str) -> list[dict[str, Any]]:
+    """The records at `path` of an answer: a list of objects, one object, or nobody.
+
+    PermanentError if there is nothing at the path, unless its end `[*]` allows for that: an answer
+    of another shape may be an error message, and that is not nobody.
+    """
+    found = values_at(body, path) if body is not None else [None]
+    if not found and not path.endswith("[*]"):
+        raise PermanentError("the answer has nothing at the path `results`")
+    records: list[Any] = []
+    for node in found:
+        if isinstance(node, list):
+            records += node
+        elif node is not None and node != {}:
+            records.append(node)
+    if not all(isinstance(record, dict) for record in records):
+        raise PermanentError("a record in the answer is no object")
+    return records
 
 
 @lru_cache(maxsize=256)
