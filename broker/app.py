@@ -25,17 +25,20 @@ from broker.presence import Presence
 from broker.stores.address import is_sentinel
 from broker.stores.clock import StoreClock
 from broker.stores.connection import Store, open_store
+from broker.stores.customers import RedisCustomerCache
 from broker.stores.ledger import RedisLedger
 from broker.stores.rate import RedisRate
 from broker.stores.shadow import RedisShadowBook
 from broker.stores.shared import RedisCounters, RedisLinks, RedisTokens
 from broker.stores.tiers import RedisTierWords
 from broker.usecases.book import Book
+from broker.usecases.cache import CachedCrm
 from broker.usecases.deliver import Deliver
 from broker.usecases.erase import Erase
 from broker.usecases.finish import Finish
 from broker.usecases.hooks import Hooks
 from broker.usecases.identify import Identify
+from broker.usecases.invalidate import Invalidate
 from broker.usecases.lookup import Crm, Lookup
 from broker.usecases.notify import Notify
 from broker.usecases.pacing import Pace
@@ -46,6 +49,7 @@ from broker.usecases.tiers import UnmappedTiers
 from broker.usecases.tracking import TrackingLinks
 from broker.usecases.watch import Watch
 from broker.web.auth import Client, Credentials, Doorkeeper
+from broker.web.cache import CacheRoutes
 from broker.web.calls import CallRoutes, Limits
 from broker.web.erasures import ErasureRoutes
 from broker.web.inbound import ConnectionLimits, InboundRunner
@@ -61,7 +65,15 @@ if TYPE_CHECKING:
     import aiohttp
     from aiohttp import web
 
-    from broker.ports import CallPlatform, Channel, Ledger, RateLimiter, ShadowBook, TierWords
+    from broker.ports import (
+        CallPlatform,
+        Channel,
+        CustomerCache,
+        Ledger,
+        RateLimiter,
+        ShadowBook,
+        TierWords,
+    )
     from broker.settings import Settings
     from broker.settings.models import Outbound
 
@@ -87,6 +99,7 @@ class Parts:
     channels: dict[str, Channel]
     links: TrackingLinks
     tier_words: TierWords
+    customers: CustomerCache
 
 
 @asynccontextmanager
@@ -106,9 +119,12 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         )
         stack.push_async_callback(store.aclose)
         outbound = _Outbound(stack, settings.outbound, metrics, store, clock)
-        crms, in_shadow = await _crms(settings, outbound)
+        kept = RedisCustomerCache(store, clock, home_region=settings.lookup.default_region)
+        crms, in_shadow = await _crms(settings, outbound, kept)
         for crm in (*crms, *in_shadow):
             stack.push_async_callback(crm.adapter.aclose)
+            if crm.cache is not None:
+                stack.push_async_callback(crm.cache.aclose)
         retention_s = settings.privacy.retention_h * 3600
         book = RedisShadowBook(store, clock, retention_s=retention_s)
         shadows = _shadows(settings, in_shadow, book, metrics)
@@ -150,6 +166,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 settings.tracking.expires_days,
             ),
             words,
+            kept,
         )
 
 
@@ -185,7 +202,9 @@ class _Outbound:
         return SharedRate(RedisRate(self.store, self.clock, name, per_s), LocalRate(per_s))
 
 
-async def _crms(settings: Settings, outbound: _Outbound) -> tuple[list[Crm], list[Crm]]:
+async def _crms(
+    settings: Settings, outbound: _Outbound, kept: CustomerCache
+) -> tuple[list[Crm], list[Crm]]:
     """Those that answer the calls, and those in shadow mode."""
     crms: list[Crm] = []
     shadows: list[Crm] = []
@@ -193,7 +212,10 @@ async def _crms(settings: Settings, outbound: _Outbound) -> tuple[list[Crm], lis
         http = await outbound.session(f"crm.{name}", per_s=crm.rate_per_s)
         adapter = plugins.build(plugins.crm_adapter(crm.adapter), crm.options, http)
         turns = asyncio.Semaphore(crm.max_concurrency)
-        made = Crm(name, adapter, crm.priority, settings.timeout_ms(crm) / 1000, turns)
+        cache = None
+        if (rules := crm.cache.rules()) is not None and not crm.shadow:
+            cache = CachedCrm(name, rules, kept, outbound.clock, outbound.metrics)
+        made = Crm(name, adapter, crm.priority, settings.timeout_ms(crm) / 1000, turns, cache)
         (shadows if crm.shadow else crms).append(made)
     return crms, shadows
 
@@ -298,7 +320,13 @@ def build_broker(parts: Parts) -> Broker:
     )
     service = build_service(
         calls,
-        ErasureRoutes(Erase(parts.ledger, numbering), settings.server.max_body_bytes),
+        ErasureRoutes(
+            Erase(parts.ledger, parts.customers, numbering), settings.server.max_body_bytes
+        ),
+        CacheRoutes(
+            Invalidate(parts.customers, settings.crm.keys(), numbering),
+            settings.server.max_body_bytes,
+        ),
         Pages(parts.links),
         Ops(parts.ledger, metrics, health),
         doorkeeper,

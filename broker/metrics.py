@@ -39,6 +39,12 @@ class Metrics:
             buckets=_CALL_SECONDS,
             registry=registry,
         )
+        self.cache = Counter(
+            "broker_cache",
+            "Lookups by number of a CRM with a cache, by where the answer came from",
+            ["crm", "result"],
+            registry=registry,
+        )
         self.shadow = Counter(
             "broker_shadow",
             "Lookups in which a CRM in shadow mode was compared",
@@ -107,6 +113,7 @@ class Metrics:
         )
         self.lookup = cache(self.lookups.labels)
         self.crm_lookup = cache(self.lookup_seconds.labels)
+        self.cached = cache(self.cache.labels)
         self.session_write = cache(self.session_writes.labels)
         self.write_in_time = cache(self.writes_in_time.labels)
         """Finding a child by its labels costs more than counting with it, on every call."""

@@ -332,6 +332,8 @@ class Erased:
 
     calls: int
     links: int
+    cached: int = 0
+    """Answers of CRMs."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -534,6 +536,60 @@ class RateLimiter(ABC):
     @abstractmethod
     async def pause(self, seconds: float) -> None:
         """Nobody's turn comes for so long. StoreUnavailableError: not everybody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a CRM said of a number some time ago."""
+
+    customers: tuple[Customer, ...]
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A look into the cache."""
+
+    kept: Kept | None
+    at: float
+    """When it was, by the store: what is asked from now on is as new as this."""
+
+
+class CustomerCache(ABC):
+    """What CRMs said of numbers, for all replicas. All raise StoreUnavailableError.
+
+    What was asked before a change or an erasure is never kept after it, however late it comes.
+    """
+
+    @abstractmethod
+    async def recall(self, crm: str, phone: Phone) -> Recalled: ...
+
+    @abstractmethod
+    async def keep(
+        self,
+        crm: str,
+        phone: Phone,
+        customers: tuple[Customer, ...],
+        *,
+        asked_at: float,
+        ttl_s: float,
+    ) -> bool:
+        """Keep what this CRM said; False if something newer is known.
+
+        `asked_at` comes from `recall`.
+        """
+
+    @abstractmethod
+    async def drop_number(self, crm: str, e164: str) -> int:
+        """Forget whom this CRM knows by a number; how many entries there were."""
+
+    @abstractmethod
+    async def drop_customer(self, crm: str, customer_id: str) -> int:
+        """Forget one customer of this CRM, by whatever number he called."""
+
+    @abstractmethod
+    async def erase(self, identity: str) -> int:
+        """Forget a person in all CRMs: an E.164 number or a normal address."""
 
 
 class TierWords(ABC):

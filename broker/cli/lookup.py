@@ -74,8 +74,9 @@ def parse_query(settings: Settings, phone: str | None, reference: str | None) ->
 async def ask(settings: Settings, query: Phone | Reference) -> tuple[list[Answer], LookupResult]:
     """Every CRM's answer, waiting as long as a call listens for late ones; shadows do not count."""
     async with open_parts(settings) as parts:
-        asking = parts.lookup.ask(query)
-        beside = replace(parts.lookup, crms=parts.shadows.crms).ask(query)
+        deadline_s = settings.lookup.deadline_ms / 1000
+        asking = parts.lookup.ask(query, deadline_s)
+        beside = replace(parts.lookup, crms=parts.shadows.crms).ask(query, deadline_s)
         seconds = settings.lookup.late_ms / 1000
         try:
             result, _ = await asyncio.gather(asking.until(seconds), beside.until(seconds))
@@ -118,7 +119,8 @@ def _answer_rows(
     answer: Answer, label: str, settings: Settings, *, show: bool
 ) -> Iterator[tuple[str, ...]]:
     late = " (late)" if answer.ms > settings.lookup.deadline_ms else ""
-    first = (label, str(answer.state), f"{answer.ms}{late}")
+    kept = f" (said {answer.age_s:.0f} s ago)" if answer.age_s is not None else ""
+    first = (label, str(answer.state), f"{answer.ms}{late}{kept}")
     if not answer.customers:
         yield (*first, answer.reason or "")
     for place, customer in enumerate(answer.customers):

@@ -165,6 +165,16 @@ class Numbering:
                 return phone
         return Caller.INVALID
 
+    def spelled(self, number: str) -> str:
+        """A number as people are known by it: E.164; what is no valid number stays as it is.
+
+        BadInputError if there is no digit in it.
+        """
+        if not any(char.isdigit() for char in number):
+            raise BadInputError("number is no telephone number")
+        phone = self.parse(number)
+        return phone.e164 if isinstance(phone, Phone) else number.strip()
+
     def _region(self, called: str | None) -> str | None:
         if not self.regions:
             return self.default_region

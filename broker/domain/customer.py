@@ -67,6 +67,31 @@ class Answer:
     priority: int = 100
     ms: int = 0
     reason: str | None = None
+    age_s: float | None = None
+    """How old it is, if it was told before and came from the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of one question to one CRM."""
+
+    state: LookupState
+    customers: tuple[Customer, ...] = ()
+    reason: str | None = None
+    age_s: float | None = None
+
+    @classmethod
+    def of(cls, customers: tuple[Customer, ...], **more: Any) -> Told:
+        """The CRM knows these: nobody, one person or several."""
+        if len(customers) > 1:
+            return cls(LookupState.AMBIGUOUS, customers, **more)
+        found = LookupState.FOUND if customers else LookupState.NOT_FOUND
+        return cls(found, customers, **more)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the CRM could be asked."""
+        return self.state not in {LookupState.TIMEOUT, LookupState.ERROR}
 
 
 @dataclass(frozen=True, slots=True)

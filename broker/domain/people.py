@@ -10,6 +10,9 @@ from broker.domain.customer import normal_email
 from broker.domain.record import NUMBER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from broker.domain.customer import Customer
     from broker.domain.record import Record
 
 
@@ -34,11 +37,23 @@ def people_of(record: Record, home_region: str | None) -> tuple[str, ...]:
     caller = caller_of(record)
     told = (record.data.from_ or "").strip()
     numbers = {n for n in (caller, told) if n and any(char.isdigit() for char in n)}
-    emails: set[str] = set()
+    known_by: set[str] = set()
     if record.customer is not None:
         known = Phone.read(caller) if caller else None
-        region = known.region if known else home_region
-        phones = (Phone.read(stored, region) for stored in record.customer.phones)
-        numbers |= {phone.e164 for phone in phones if phone is not None}
-        emails = {email for email in [normal_email(record.customer.email)] if email}
-    return tuple(sorted(hashed(identity) for identity in numbers | emails))
+        known_by = _identities(record.customer, known.region if known else home_region)
+    return tuple(sorted(hashed(identity) for identity in numbers | known_by))
+
+
+def people_behind(
+    phone: Phone, customers: Iterable[Customer], home_region: str | None
+) -> tuple[str, ...]:
+    """Whose data it is that a CRM told of `phone`, hashed: his who calls, and the customers'."""
+    region = phone.region or home_region
+    known = (_identities(customer, region) for customer in customers)
+    return tuple(sorted(hashed(identity) for identity in {phone.e164}.union(*known)))
+
+
+def _identities(customer: Customer, region: str | None) -> set[str]:
+    phones = (Phone.read(stored, region) for stored in customer.phones)
+    email = normal_email(customer.email)
+    return {phone.e164 for phone in phones if phone is not None} | ({email} if email else set())

@@ -134,6 +134,17 @@ def _some_crm(crm: Mapping[str, Crm]) -> Iterator[Fault]:
         yield Fault(("crm",), "has only shadows: at least one CRM has to answer the calls")
 
 
+def _caches(crm: Mapping[str, Crm]) -> Iterator[Fault]:
+    for name, settings in crm.items():
+        cache, path = settings.cache, ("crm", name, "cache")
+        for field, seconds in cache.fields.items():
+            if seconds < cache.found_s:
+                yield Fault((*path, "fields", field), "is shorter than found_s, which covers it")
+        if cache.not_found_s > cache.longest_s:
+            problem = "is longer than a customer who was found is kept"
+            yield Fault((*path, "not_found_s"), problem)
+
+
 def _folding(crm: Mapping[str, Crm], reference: ReferenceSettings) -> Iterator[Fault]:
     if reference.alphabet is not Alphabet.KEYPAD or not reference.enabled:
         return
@@ -192,6 +203,7 @@ _CHECKS: tuple[tuple[Callable[..., Iterator[Fault]], tuple[str, ...]], ...] = (
     (_lookup_times, ("lookup",)),
     (_write_time, ("platform", "lookup")),
     (_some_crm, ("crm",)),
+    (_caches, ("crm",)),
     (_folding, ("crm", "reference")),
     (_wrapped, ("server", "tracking")),
     (_mail, ("tracking", "smtp")),

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
 
 LATER = {
     "lookup.learn_phone": "learned numbers",
-    "crm.*.cache": "CRM protection",
     "deflection": "deflection",
     "twilio_voice": "TwiML flow",
 }

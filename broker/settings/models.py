@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import DirectoryPath, Field, InstanceOf, SecretStr, model_validator
 
+from broker.domain.caching import CacheRules
 from broker.domain.call import Alphabet, Numbering, ReferenceFormat
 from broker.domain.customer import Folding
 from broker.domain.messages import Sender, Tracking, When
@@ -22,6 +23,7 @@ from broker.settings.values import (
     DialPrefix,
     FieldName,
     InternalAddress,
+    KeptSeconds,
     Key,
     LinkTemplate,
     Name,
@@ -55,6 +57,21 @@ InboundField = Literal[
     "disposition",
 ]
 """Our names for what an automation sends; `[inbound] fields` says what the IVR calls them."""
+
+CachedField = Literal[
+    "email",
+    "premium",
+    "track_id",
+    "phones",
+    "name",
+    "language",
+    "preferred_channel",
+    "push_tokens",
+    "tags",
+    "record_url",
+    "extra",
+]
+"""What of a customer may be kept for a time of its own."""
 
 
 class Client(Section):
@@ -159,6 +176,29 @@ class LookupSettings(Section):
         return Folding(self.conflict, self.same_person_key)
 
 
+class Cache(Section):
+    """`[crm.<name>] cache`: how long what the CRM said of a number is told without asking it."""
+
+    found_s: KeptSeconds = 0.0
+    not_found_s: KeptSeconds = 0.0
+    fields: Mapping[CachedField, KeptSeconds] = {}
+
+    @property
+    def longest_s(self) -> float:
+        """How long a customer who was found is kept."""
+        return max(self.found_s, *self.fields.values()) if self.fields else self.found_s
+
+    def rules(self) -> CacheRules | None:
+        """None if nothing is kept."""
+        if not self.longest_s:
+            return None
+        return CacheRules(
+            self.found_s,
+            self.not_found_s,
+            {str(name): seconds for name, seconds in self.fields.items()},
+        )
+
+
 class Crm(Section):
     """`[crm.<name>]`: one system of record. `options` are the adapter's own."""
 
@@ -168,6 +208,7 @@ class Crm(Section):
     """None = `lookup.late_ms`; see `Settings.timeout_ms`."""
     max_concurrency: Count = 20
     rate_per_s: Rate | None = None
+    cache: Cache = Cache()
     shadow: bool = False
     options: InstanceOf[Options]
 

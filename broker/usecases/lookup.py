@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker.domain.call import Phone
-from broker.domain.customer import Answer, LookupState, matches
+from broker.domain.customer import Answer, LookupState, Told, matches
 from broker.domain.errors import BrokerError
 from broker.ports import set_deadline
 from broker.presence import Presence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from broker.domain.customer import Customer, Folding, LookupResult
     from broker.metrics import Metrics
     from broker.ports import Clock, CrmAdapter, Note
+    from broker.usecases.cache import CachedCrm
     from broker.usecases.shadow import Shadows
     from broker.usecases.tiers import UnmappedTiers
 
@@ -39,15 +41,7 @@ class Crm:
     timeout_s: float = 5.0
     turns: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, MAX_CONCURRENCY))
     """One for each lookup that may be under way at the same time, in this process."""
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What one CRM said to one question."""
-
-    state: LookupState
-    customers: tuple[Customer, ...] = ()
-    reason: str | None = None
+    cache: CachedCrm | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +56,47 @@ class Lookup:
     shadows: Shadows | None = None
     tiers: UnmappedTiers | None = None
 
-    def ask(self, query: Phone | Reference) -> Asking:
-        """Start asking; the caller must `stop` the asking it gets."""
-        return Asking(self, query)
+    def ask(self, query: Phone | Reference, within: float = math.inf) -> Asking:
+        """Start asking; the caller must `stop` the asking it gets.
 
-    def ask_for(self, call_id: str, step: str, query: Phone | Reference) -> Asking:
+        `within` seconds are left until the lookup's deadline: an answer that a CRM gave before
+        has to do then.
+        """
+        return Asking(self, query, within)
+
+    def ask_for(self, call_id: str, step: str, query: Phone | Reference, within: float) -> Asking:
         """The same for a step of a call, which the shadows follow."""
-        asking = self.ask(query)
+        asking = self.ask(query, within)
         if self.shadows is not None:
             self.shadows.follow(asking, call_id, step)
         return asking
 
-    async def answer_of(self, crm: Crm, query: Phone | Reference) -> Answer:
-        """What one CRM says within its time; never raises but for being cancelled."""
+    async def answer_of(self, crm: Crm, query: Phone | Reference, within: float) -> Answer:
+        """What one CRM says within its time, or has said; never raises but for being cancelled."""
         began = self.clock.monotonic()
-        told = await self._told(crm, query)
-        seconds = self.clock.monotonic() - began
-        self.metrics.crm_lookup(crm.name, told.state).observe(seconds)
+        ask = partial(self._told, crm, query)
+        if crm.cache is not None and isinstance(query, Phone):
+            told = await crm.cache.answer(query, ask, within)
+        else:
+            told = await ask()
         return Answer(
-            crm.name, told.state, told.customers, crm.priority, round(seconds * 1000), told.reason
+            crm.name,
+            told.state,
+            told.customers,
+            crm.priority,
+            round((self.clock.monotonic() - began) * 1000),
+            told.reason,
+            told.age_s,
         )
 
     async def _told(self, crm: Crm, query: Phone | Reference) -> Told:
+        """What the CRM says now."""
+        began = self.clock.monotonic()
+        told = await self._asked(crm, query)
+        self.metrics.crm_lookup(crm.name, told.state).observe(self.clock.monotonic() - began)
+        return told
+
+    async def _asked(self, crm: Crm, query: Phone | Reference) -> Told:
         """Waiting for a turn is part of the CRM's time."""
         set_deadline(crm.timeout_s)
         asked = False
@@ -108,7 +121,7 @@ class Lookup:
             return Told(LookupState.ERROR, reason=kind)
         self.presence.answered(f"crm.{crm.name}")
         self._count_tiers(crm, customers)
-        return Told(_state(customers), customers)
+        return Told.of(customers)
 
     def _count_tiers(self, crm: Crm, customers: Sequence[Customer]) -> None:
         for customer in customers:
@@ -119,16 +132,17 @@ class Lookup:
 class Asking:
     """All CRMs being asked one thing."""
 
-    def __init__(self, lookup: Lookup, query: Phone | Reference) -> None:
+    def __init__(self, lookup: Lookup, query: Phone | Reference, within: float) -> None:
         self._lookup = lookup
         self._query = query
+        self._within = within
         self._tasks = [
             asyncio.create_task(self.answer_of(crm), name=f"ask {crm.name}") for crm in lookup.crms
         ]
 
     async def answer_of(self, crm: Crm) -> Answer:
         """What this CRM says to what is asked here; it need not be one of those that count."""
-        return await self._lookup.answer_of(crm, self._query)
+        return await self._lookup.answer_of(crm, self._query, self._within)
 
     @property
     def listening(self) -> bool:
@@ -144,17 +158,7 @@ class Asking:
     def notes(self) -> list[Note]:
         """The answers so far, for the call's trace."""
         now = self._lookup.clock.time()
-        return [
-            {
-                "at": now,
-                "event": "crm_answered",
-                "crm": answer.crm,
-                "lookup": answer.state,
-                "ms": answer.ms,
-                "reason": answer.reason,
-            }
-            for answer in self.answers
-        ]
+        return [{"at": now, "event": "crm_answered", **_fact(answer)} for answer in self.answers]
 
     def result(self) -> LookupResult:
         """What the answers so far mean; who has not answered counts as timed out."""
@@ -193,10 +197,17 @@ async def _find(adapter: CrmAdapter, query: Phone | Reference) -> tuple[Customer
     return matches(await adapter.find_by_reference(query))
 
 
-def _state(customers: tuple[Customer, ...]) -> LookupState:
-    if not customers:
-        return LookupState.NOT_FOUND
-    return LookupState.FOUND if len(customers) == 1 else LookupState.AMBIGUOUS
+def _fact(answer: Answer) -> dict[str, Any]:
+    """What a call's trace tells of an answer."""
+    fact = {
+        "crm": answer.crm,
+        "lookup": answer.state,
+        "ms": answer.ms,
+        "reason": answer.reason,
+    }
+    if answer.age_s is not None:
+        fact["cached_s"] = round(answer.age_s, 1)
+    return fact
 
 
 def _cancelled() -> bool:

@@ -90,7 +90,8 @@ class Run:
     def asking(self) -> Asking:
         """The CRMs, asked from the first look on."""
         if self._asking is None:
-            self._asking = self._lookup.ask_for(self.call_id, self.name, self._query())
+            within = max(0.0, self._deadlines.lookup_s - self.age())
+            self._asking = self._lookup.ask_for(self.call_id, self.name, self._query(), within)
         return self._asking
 
     def _query(self) -> Phone | Reference:

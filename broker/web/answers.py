@@ -112,6 +112,15 @@ class ErasedAnswer(BaseModel):
     state: str = Field("erased", description="Always `erased`, also if nothing was known.")
     calls: int = Field(description="How many calls were erased.")
     links: int = Field(description="How many tracking links were.")
+    cached: int = Field(description="How many answers of CRMs were.")
+
+
+class InvalidatedAnswer(BaseModel):
+    """What was kept of a customer is not told any more."""
+
+    success: bool = True
+    state: str = Field("invalidated", description="Always, also if nothing was kept.")
+    entries: int = Field(description="How many answers of the CRM were dropped.")
 
 
 class Ignored(BaseModel):

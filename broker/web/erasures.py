@@ -28,4 +28,5 @@ class ErasureRoutes:
         body = parse(ErasureBody, content)
         store_answers_within(None)  # nobody is on the telephone, and a person may have many calls
         erased = await self.use_case.on_request(body.number, body.email)
-        return reply(ErasedAnswer(calls=erased.calls, links=erased.links), 202)
+        answer = ErasedAnswer(calls=erased.calls, links=erased.links, cached=erased.cached)
+        return reply(answer, 202)

@@ -31,6 +31,7 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     ),
 }
 _KEYS = ("key", "api_key", "basic", "query_key")
+_NEED_BODY = {"/v1/calls", "/v1/erasures", "/v1/cache/invalidations"}
 _ID = r"^[A-Za-z0-9_-]{1,64}$"
 
 
@@ -92,7 +93,7 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.body is not None:
         schema = {"$ref": _REF.format(model=route.body.__name__)}
         operation["requestBody"] = {
-            "required": route.path in {"/v1/calls", "/v1/erasures"},
+            "required": route.path in _NEED_BODY,
             "content": {
                 "application/json": {"schema": schema},
                 "application/x-www-form-urlencoded": {"schema": schema},

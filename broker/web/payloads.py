@@ -104,6 +104,18 @@ class ErasureBody(BaseModel):
     email: Text | None = Field(None, description="An email address.")
 
 
+class InvalidationBody(BaseModel):
+    """Which customer of which CRM changed: exactly one of `number` and `customer_id`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["number"]}, {"required": ["customer_id"]}]}
+    )
+
+    crm: Text | None = Field(None, description="The CRM's configured name.")
+    number: Text | None = Field(None, description="One of his numbers, best in E.164.")
+    customer_id: Text | None = Field(None, description="His id in that CRM.")
+
+
 async def read_body(
     request: web.Request, fields: Mapping[str, str], *, query: bool, limit: int
 ) -> dict[str, Any]:

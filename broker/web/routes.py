@@ -12,14 +12,23 @@ from broker.web.answers import (
     CallView,
     ErasedAnswer,
     Ignored,
+    InvalidatedAnswer,
     MessageAnswer,
     TraceView,
 )
-from broker.web.payloads import CallBody, CallStartBody, EndBody, ErasureBody, ReferenceBody
+from broker.web.payloads import (
+    CallBody,
+    CallStartBody,
+    EndBody,
+    ErasureBody,
+    InvalidationBody,
+    ReferenceBody,
+)
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from broker.web.cache import CacheRoutes
     from broker.web.calls import CallRoutes
     from broker.web.erasures import ErasureRoutes
     from broker.web.ops import Ops
@@ -34,6 +43,7 @@ class Handlers:
 
     calls: CallRoutes
     erasures: ErasureRoutes
+    cache: CacheRoutes
     pages: Pages
     ops: Ops
     openapi: Handler
@@ -144,6 +154,16 @@ ROUTES: tuple[Route, ...] = (
         "admin",
         ErasureBody,
         ((202, ErasedAnswer),),
+        ("invalid_body", "missing_field", "too_large", "encoding", *_KEYED, *_STORE),
+    ),
+    Route(
+        "POST",
+        "/v1/cache/invalidations",
+        lambda on: on.cache.invalidate,
+        "A CRM says that a customer changed: what is kept of him is not told any more.",
+        "admin",
+        InvalidationBody,
+        ((202, InvalidatedAnswer),),
         ("invalid_body", "missing_field", "too_large", "encoding", *_KEYED, *_STORE),
     ),
     Route(

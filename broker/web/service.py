@@ -16,6 +16,7 @@ from broker.web.routes import ROUTES, Handlers
 if TYPE_CHECKING:
     from broker.metrics import Metrics
     from broker.web.auth import Doorkeeper
+    from broker.web.cache import CacheRoutes
     from broker.web.calls import CallRoutes
     from broker.web.erasures import ErasureRoutes
     from broker.web.load import Load
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 def build_service(  # noqa: PLR0913, PLR0917 - the parts of the service
     calls: CallRoutes,
     erasures: ErasureRoutes,
+    cache: CacheRoutes,
     pages: Pages,
     ops: Ops,
     doorkeeper: Doorkeeper,
@@ -44,7 +46,7 @@ def build_service(  # noqa: PLR0913, PLR0917 - the parts of the service
         return json_reply(document)
 
     document = describe(ROUTES, version)
-    handlers = Handlers(calls, erasures, pages, ops, openapi)
+    handlers = Handlers(calls, erasures, cache, pages, ops, openapi)
     for route in ROUTES:
         handler = _guarded(route, handlers, doorkeeper)
         if route.sheds:

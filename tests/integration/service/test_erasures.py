@@ -52,10 +52,14 @@ async def _tracked(service: Service) -> dict[str, Any]:
 
 @pytest.mark.parametrize("by", ["number", "email"])
 async def test_nothing_of_an_erased_person_is_left_in_redis_nor_in_its_file(
-    serve: Callable[..., Any], private_redis: RedisServer, by: str
+    serve: Callable[..., Any],
+    configuration: dict[str, Any],
+    private_redis: RedisServer,
+    by: str,
 ) -> None:
+    cached = configuration["crm"]["shop"] | {"cache": {"found_s": 600}}
     async with (
-        serve(store={"url": private_redis.url}) as service,
+        serve(store={"url": private_redis.url}, crm={"shop": cached}) as service,
         aioredis.Redis.from_url(private_redis.url) as client,
     ):
         call = await _tracked(service)
@@ -66,11 +70,13 @@ async def test_nothing_of_an_erased_person_is_left_in_redis_nor_in_its_file(
         status, answer = await service.post("/v1/erasures", {by: who})
         assert (status, answer) == (
             202,
-            {"success": True, "state": "erased", "calls": 1, "links": 1},
+            {"success": True, "state": "erased", "calls": 1, "links": 1, "cached": 1},
         )
         left = await _everything(client)
         assert not [
-            value for value in (*personal, "mine", "person:", "limit:caller:") if value in left
+            value
+            for value in (*personal, "mine", "person:", "limit:caller:", "cache:", "cached:")
+            if value in left
         ]
         file = await _rewritten(client, private_redis)
         assert not [value for value in personal if value in file]

@@ -10,9 +10,12 @@ import pytest
 import redis
 from redis.exceptions import NoPermissionError
 
+from broker.domain.call import Phone
+from broker.domain.customer import Customer
 from broker.domain.references import Limit
 from broker.ports import Link, SharedToken
 from broker.stores.connection import open_store
+from broker.stores.customers import RedisCustomerCache
 from broker.stores.ledger import RedisLedger
 from broker.stores.rate import RedisRate
 from broker.stores.shared import RedisCounters, RedisLinks, RedisTokens
@@ -84,7 +87,9 @@ async def test_limited_user_reads_what_the_profile_needs(limited: Store) -> None
     await limited.ready()
 
 
-async def test_limited_user_keeps_counters_links_tokens_rates_and_words(limited: Store) -> None:
+async def test_limited_user_keeps_counters_links_tokens_rates_words_and_answers(
+    limited: Store,
+) -> None:
     clock = SetClock()
     ledger = RedisLedger(limited, clock, lease_s=LEASE_S, retention_s=60)
     known = await ledger.accept(call(clock.time()))
@@ -106,6 +111,12 @@ async def test_limited_user_keeps_counters_links_tokens_rates_and_words(limited:
     rate = RedisRate(limited, clock, "crm.shop", 1.0)
     assert [await rate.take(9.0), await rate.take(9.0)] == [0.0, 1.0]
     await rate.pause(5.0)
+    customers, caller = RedisCustomerCache(limited, clock), Phone.from_e164("+493023125001")
+    asked_at = (await customers.recall("shop", caller)).at
+    ada = (Customer("c1", email="ada@example.com"),)
+    assert await customers.keep("shop", caller, ada, asked_at=asked_at, ttl_s=60.0)
+    assert await customers.drop_customer("shop", "c1") == 1
+    assert not await customers.keep("shop", caller, ada, asked_at=asked_at, ttl_s=60.0)
     words = RedisTierWords(limited)
     await words.count("shop", {"bronze": 1})
     assert await words.of("shop") == {"bronze": 1}

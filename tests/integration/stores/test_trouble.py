@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 import redis.asyncio as aioredis
 
+from broker.domain.call import Phone
 from broker.domain.errors import ConfigError, StoreUnavailableError
+from broker.stores.clock import StoreClock
+from broker.stores.customers import RedisCustomerCache
 from tests.integration.stores.conftest import (
     BACK_WITHIN_S,
     accept,
@@ -54,6 +58,21 @@ async def test_hung_redis_is_told_in_time_and_holds_few_connections(
     await accepted(ledger)
     clients = await store.client.info("clients")
     assert clients["connected_clients"] <= 10
+
+
+async def test_a_look_into_the_cache_takes_no_more_than_a_tenth_of_a_second(
+    private_redis: RedisServer, connect: Connect
+) -> None:
+    cache = RedisCustomerCache(connect(private_redis.url), StoreClock())
+    caller = Phone.from_e164("+493023125001")
+    took = []
+    with private_redis.hung():
+        for _ in range(5):
+            began = time.perf_counter()
+            with pytest.raises(StoreUnavailableError):
+                await cache.recall("shop", caller)
+            took.append(time.perf_counter() - began)
+    assert min(took) < 0.2
 
 
 async def test_calls_nobody_waits_for_any_more_are_not_sent_after_the_pause(

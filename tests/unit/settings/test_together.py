@@ -99,6 +99,51 @@ def test_two_clients_never_share_a_key(faults_of: FaultsOf) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("cache", "faults"),
+    [
+        ({"found_s": 60, "not_found_s": 10, "fields": {"premium": 86400, "track_id": 60}}, []),
+        ({"fields": {"premium": 86400}, "not_found_s": 10}, []),
+        (
+            {"found_s": 60, "fields": {"premium": 59}},
+            ["crm.shop.cache.fields.premium: is shorter than found_s, which covers it"],
+        ),
+        (
+            {"found_s": 60, "not_found_s": 61},
+            ["crm.shop.cache.not_found_s: is longer than a customer who was found is kept"],
+        ),
+        (
+            {"found_s": 604_801},
+            ["crm.shop.cache.found_s: must be less than or equal to 604800"],
+        ),
+        ({"found_s": True}, ["crm.shop.cache.found_s: must be a number"]),
+        ({"foundS": 1}, ["crm.shop.cache.foundS: unknown key; did you mean found_s?"]),
+    ],
+)
+def test_a_cache_keeps_nobody_for_longer_than_somebody(
+    cache: dict[str, Any], faults: list[str], tables: Tables, faults_of: FaultsOf
+) -> None:
+    shop = tables()["crm"]["shop"]
+    assert faults_of(crm={"shop": shop | {"cache": cache}}) == faults
+
+
+def test_only_what_can_age_may_be_kept_for_a_time_of_its_own(
+    tables: Tables, faults_of: FaultsOf
+) -> None:
+    shop = tables()["crm"]["shop"]
+    [fault] = faults_of(crm={"shop": shop | {"cache": {"fields": {"tier": 5}}}})
+    assert fault.startswith("crm.shop.cache.fields.tier: must be 'email', 'premium'")
+
+
+def test_without_seconds_there_is_no_cache(tables: Tables) -> None:
+    shop = tables()["crm"]["shop"]
+    assert from_mapping(tables(), {}).crm["shop"].cache.rules() is None
+    environ = {"BROKER_CRM__SHOP__CACHE__FOUND_S": "2.5"}
+    rules = from_mapping(tables(crm={"shop": shop}), environ).crm["shop"].cache.rules()
+    assert rules is not None
+    assert rules.found_s == 2.5
+
+
 def test_without_a_client_the_service_listens_on_loopback_and_says_so(tables: Tables) -> None:
     exposed = from_mapping(tables(server={"host": "192.0.2.1"}), {})
     assert exposed.server.host == "127.0.0.1"

@@ -22,6 +22,7 @@ from broker.domain.shadow import COMPARED
 from broker.domain.variables import Variables
 from broker.metrics import Metrics
 from broker.stores.connection import Store, open_store
+from broker.stores.customers import RedisCustomerCache
 from broker.stores.ledger import RedisLedger
 from broker.stores.shadow import RedisShadowBook
 from broker.stores.shared import RedisCounters
@@ -110,6 +111,7 @@ class Replica:
     metrics: Metrics
     shadows: Shadows
     hooks: Hooks
+    customers: RedisCustomerCache
 
 
 @dataclass
@@ -186,7 +188,8 @@ class World:
             hooks,
         )
         watch = Watch(ledger, worker, self.clock)
-        made = Replica(worker, book, identify, finish, watch, metrics, shadows, hooks)
+        customers = RedisCustomerCache(store, self.clock, home_region="DE")
+        made = Replica(worker, book, identify, finish, watch, metrics, shadows, hooks, customers)
         self.replicas.append(made)
         return made
 

@@ -21,7 +21,7 @@ CALLER = "+493023125001"
 
 
 def _erase(replica: Replica) -> Erase:
-    return Erase(replica.book.ledger, Numbering("DE"))
+    return Erase(replica.book.ledger, replica.customers, Numbering("DE"))
 
 
 async def test_crm_that_answers_after_the_erasure_is_not_heard(
