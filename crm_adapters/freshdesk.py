@@ -37,6 +37,8 @@ _LONGEST_QUERY = 512
 """Characters, quotes included (API reference, "Filter Contacts")."""
 _LONGEST_SUBJECT = 180
 """Characters of ours, so that the reference behind it stays within Freshdesk's 255."""
+_SEARCHED = 30
+"""What a search shows at most."""
 _PAGE = 100
 _NEW = {"status": 2, "priority": 1, "source": 3}
 """Open, low, phone (API reference, "Ticket Properties")."""
@@ -173,7 +175,7 @@ class FreshdeskAdapter(HttpCrmAdapter[FreshdeskOptions]):
         return tuple(place for place in self._places if place.startswith(_COMPANY))
 
     async def _search(self, query: str) -> list[Contact]:
-        """At most 30 contacts; what was written in the last minutes is not among them."""
+        """At most _SEARCHED contacts; what was written in the last minutes is not among them."""
         reply = await self.ask(
             "GET", path_of("api", "v2", "search", "contacts"), params={"query": query}
         )
@@ -191,7 +193,7 @@ class FreshdeskAdapter(HttpCrmAdapter[FreshdeskOptions]):
         return _record(reply.body)
 
     async def _customers(
-        self, answers: Iterable[Iterable[Contact]], places: Iterable[str], believed: _Believed
+        self, answers: Sequence[Sequence[Contact]], places: Iterable[str], believed: _Believed
     ) -> Sequence[Customer]:
         """The customers among the contacts: those that show what was looked for.
 
@@ -202,7 +204,8 @@ class FreshdeskAdapter(HttpCrmAdapter[FreshdeskOptions]):
         found = [one for one in shown if believed([one], _get)]
         if len(found) == 1:
             found = [{**found[0], **await self._details(found[0])}]
-        return believed(found, _get)
+        came = max(len(answer) for answer in answers)
+        return self.not_cut_off(tuple(believed(found, _get)), came=came, most=_SEARCHED)
 
     async def _details(self, contact: Contact) -> Contact:
         """What lists leave out of a contact, as far as somebody wants to know it."""

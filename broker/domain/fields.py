@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 from phonenumbers import SUPPORTED_REGIONS
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    field_validator,
+)
 
 from broker.domain.customer import Customer
 from broker.domain.errors import PermanentError
@@ -45,8 +52,8 @@ Places = Annotated[tuple[Place, ...], BeforeValidator(_several)]
 class Fields(BaseModel):
     """The `fields` option of an adapter: customer field -> place (a column, a path).
 
-    A place that is None is not read. An adapter for one CRM derives its own, with the names of that
-    CRM as defaults.
+    A place that is None, or empty in the file, is not read. An adapter for one CRM derives its
+    own, with the names of that CRM as defaults.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -64,6 +71,11 @@ class Fields(BaseModel):
     """A list of texts, or one text that separates them by `;`."""
     extra: Mapping[str, Place] = {}
     """Any other value -> its place; `[variables]` can name it as `extra.<key>`."""
+
+    @field_validator("email", "track_id", "language", "reference", "tags", mode="before")
+    @classmethod
+    def _not_read(cls, place: object) -> object:
+        return None if place == "" else place
 
     def places_of(self, field: str) -> tuple[str, ...]:
         """Where one field is read; empty if nowhere."""

@@ -178,6 +178,11 @@ class JsonClient:
         """Whether the dependency's retry budget has room; if so, one retry is taken from it."""
         return self._dependency.may_repeat()
 
+    async def pause(self, seconds: float) -> None:
+        """Ask nothing for so long: the other side said so in a way of its own, not with a 429."""
+        self._dependency.leave_alone(seconds)
+        await self._dependency.share_pause(seconds)
+
     async def _authorized(self, request: _Request) -> Reply:
         if self._auth is None:
             return await self._send(request, {})

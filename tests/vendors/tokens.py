@@ -36,7 +36,7 @@ class TokenDesk:
 
     def admits(self, shown: str | None, prefix: str = "Bearer ") -> bool:
         """Whether this is the header of a request that may come in."""
-        return shown is not None and shown.removeprefix(prefix) in self._good - {shown}
+        return str(shown).startswith(prefix) and str(shown).removeprefix(prefix) in self._good
 
     def revoke(self) -> None:
         """All tokens so far are refused from now on."""

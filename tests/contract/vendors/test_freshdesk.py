@@ -13,6 +13,7 @@ from broker.sdk import BadInputError, ConfigError, PermanentError, Reference, Te
 from broker.testing.crm_kit import by_phone, by_reference, ids
 from broker.testing.http_crm_kit import HttpCrmAdapterKit, NoteKit, TicketKit
 from broker.testing.people import ADA, BOB, CAROL, DAN, EVE, GUS
+from broker.testing.vendor import crowd
 from crm_adapters.freshdesk import FreshdeskAdapter, FreshdeskOptions
 from tests.vendors.freshdesk import API_KEY, FakeFreshdesk
 
@@ -89,6 +90,14 @@ class TestFreshdesk(TicketKit, NoteKit, HttpCrmAdapterKit):
     ) -> None:
         assert ids(await by_phone(adapter, CAROL.phone)) == {CAROL.id, DAN.id}
         assert asked(self.current) == ["GET /api/v2/search/contacts"]
+
+    async def test_a_full_page_that_shows_nobody_is_an_error_and_not_nobody(
+        self, vendor: FakeVendor, http: aiohttp.ClientSession
+    ) -> None:
+        alike = replace(EVE, phones=("030 23125005",))
+        vendor.records = [vendor.record(person) for person in crowd(alike, 30)]
+        with pytest.raises(PermanentError, match="more records look alike"):
+            await built(vendor, http, region="GB").find_by_phone(EVE.phone)
 
     async def test_tags_are_asked_for_if_they_decide(
         self, vendor: FakeVendor, http: aiohttp.ClientSession

@@ -108,3 +108,10 @@ def test_several_texts_are_a_list_or_separated_by_semicolons(
 def test_a_field_that_cannot_be_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Fields.model_validate(options)
+
+
+@pytest.mark.parametrize("field", ["email", "track_id", "language", "reference", "tags"])
+def test_an_empty_place_is_not_read_because_a_file_knows_no_none(field: str) -> None:
+    fields = Fields.model_validate({field: ""})
+    assert getattr(fields, field) is None
+    assert fields.places_of(field) == ()
