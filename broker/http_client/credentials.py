@@ -113,6 +113,8 @@ class TokenPlace:
     header: TokenHeader = BEARER
     scope: str | None = None
     """What to ask for unless `auth` says; `/...` is below the base URL, as Entra wants it."""
+    basic: bool = False
+    """Whether the client's id and secret stand in the header (RFC 6749, 2.3.1), not in the form."""
 
     def scope_at(self, base_url: str) -> str | None:
         if self.scope is None or not self.scope.startswith("/"):
@@ -134,13 +136,20 @@ def authorizer(
     if isinstance(auth, HeaderAuth):
         return FixedHeaders({auth.name: _secret(auth.value)}, name=name)
     if isinstance(auth, BasicAuth):
-        pair = f"{_secret(auth.username)}:{_secret(auth.password)}"
-        encoded = base64.b64encode(pair.encode()).decode()
-        return FixedHeaders({"Authorization": f"Basic {encoded}"}, name=name)
+        return _basic(_secret(auth.username), auth.password, name)
     origin, path = _token_url(auth.token_url or place.url, base_url, name)
-    client = JsonClient(http, origin, name=f"{name} token")
+    login = None
+    if place.basic and not isinstance(auth, JwtBearerAuth) and auth.client_secret is not None:
+        login = _basic(auth.client_id, auth.client_secret, f"{name} token")
+        auth = auth.model_copy(update={"client_secret": None})
+    client = JsonClient(http, origin, name=f"{name} token", auth=login)
     grant = _grant(auth, client, auth.scope or place.scope_at(base_url))
     return OAuthToken(client, path, grant, name=name, header=place.header)
+
+
+def _basic(username: str, password: SecretStr, name: str) -> FixedHeaders:
+    encoded = base64.b64encode(f"{username}:{_secret(password)}".encode()).decode()
+    return FixedHeaders({"Authorization": f"Basic {encoded}"}, name=name)
 
 
 def _token_url(url: str | None, base_url: str, name: str) -> tuple[str, str]:

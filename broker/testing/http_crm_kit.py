@@ -193,7 +193,7 @@ class HttpCrmAdapterKit(CrmAdapterKit):
         await by_phone(adapter, BOB.phone)
         vendor.hang()
         asking = [asyncio.ensure_future(adapter.find_by_phone(ADA.phone)) for _ in range(5)]
-        await wait_until(lambda: vendor.working == len(asking))
+        await wait_until(lambda: vendor.working >= len(asking))
         for lookup in asking:
             lookup.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
