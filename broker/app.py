@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from broker import plugins
 from broker.channels.email import EmailChannel, SmtpOptions
 from broker.channels.templates import Templates
 from broker.domain.errors import ConfigError
+from broker.domain.messages import EMAIL
 from broker.domain.shadow import compared_fields
 from broker.http_client import (
     Dependency,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     import aiohttp
     from aiohttp import web
 
+    from broker.domain.progress import Policy
     from broker.ports import (
         CallPlatform,
         Channel,
@@ -234,7 +236,7 @@ async def _channels(
         http = await outbound.session(f"channel.{name}", presence)
         channels[name] = plugins.build(plugins.channel(channel.driver), channel.options, http)
     if isinstance(settings.smtp, SmtpOptions):
-        channels["email"] = EmailChannel(settings.smtp, Templates(settings.templates.dir))
+        channels[EMAIL] = EmailChannel(settings.smtp, Templates(settings.templates.dir))
     return channels
 
 
@@ -265,7 +267,7 @@ class Broker:
 def build_broker(parts: Parts) -> Broker:
     """Wire the use cases around `parts`. Nothing runs yet."""
     settings, clock, metrics = parts.settings, parts.clock, parts.metrics
-    policy, variables = settings.policy(), settings.session_variables()
+    policy, variables = _policy(parts), settings.session_variables()
     references, limits = settings.reference.format(), settings.reference.limits()
     counters = RedisCounters(parts.store)
     worker = Worker(parts.ledger, clock, metrics, lease_s=settings.store.lease_ms / 1000)
@@ -288,7 +290,7 @@ def build_broker(parts: Parts) -> Broker:
     )
     channels = settings.channels.items()
     resend = frozenset(name for name, channel in channels if channel.lost_answer == "resend")
-    deliver = Deliver(book, clock, parts.channels, parts.links, resend=resend)
+    deliver = Deliver(book, clock, parts.channels, parts.links, policy, resend=resend)
     worker.run_with(
         {
             "step": step.run,
@@ -336,6 +338,18 @@ def build_broker(parts: Parts) -> Broker:
         max_body_bytes=settings.server.max_body_bytes,
     )
     return Broker(service, worker, hooks, health, parts, load, doorkeeper)
+
+
+def _policy(parts: Parts) -> Policy:
+    """The operator's, and whom the channel of the tracking message writes to."""
+    policy, settings = parts.settings.policy(), parts.settings
+    channel = parts.channels.get(settings.tracking.channel)
+    if channel is None or channel.recipients is None:
+        return policy
+    recipients = replace(channel.recipients, home_region=settings.lookup.default_region)
+    or_email = EMAIL in parts.channels
+    tracking = replace(policy.tracking, recipients=recipients, or_email=or_email)
+    return replace(policy, tracking=tracking)
 
 
 def _deadlines(settings: Settings) -> Deadlines:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from broker.domain.call import CallRef, Phone, Reference
     from broker.domain.customer import Customer
     from broker.domain.hooks import CallReport, ScreenPop
+    from broker.domain.recipients import Recipients
     from broker.domain.record import Record, Session
     from broker.domain.references import Limit
     from broker.domain.shadow import Comparison, Difference, Tally
@@ -234,6 +235,8 @@ class Channel(ABC):
 
     options_type: type[Options]
     """What `[channels.<name>]` is read into, without `driver` and `lost_answer`."""
+    recipients: Recipients | None = None
+    """Whom it writes to by telephone number; None = it writes to email addresses."""
     keyed = False
     """Whether the provider takes `Envelope.reference` as an idempotency key: however often it gets
     the same one, also at the same time, it sends one message and answers alike. Then a lost answer
@@ -243,7 +246,8 @@ class Channel(ABC):
     async def send(self, envelope: Envelope, *, within: float) -> str | None:
         """The provider's message id, once the provider has taken it.
 
-        TemporaryError: definitely not taken, try again. PermanentError: never will be.
+        TemporaryError: definitely not taken, try again. PermanentError: never will be;
+        OptedOutError: because the recipient wants no messages.
         AnswerLostError: handed over, but the answer never came.
         """
 

@@ -39,6 +39,10 @@ class PermanentError(BrokerError):
     """It did not happen and never will in this form. Do not retry."""
 
 
+class OptedOutError(PermanentError):
+    """The recipient does not want messages from us: a rule, not a failure."""
+
+
 class AnswerLostError(BrokerError):
     """It was handed over, but the answer never came: it may or may not have happened."""
 

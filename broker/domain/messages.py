@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from broker.domain.recipients import Recipients
+    from broker.domain.record import Record
 
 TRACKING = "tracking"
 """The purpose of the message with the order's tracking link."""
+EMAIL = "email"
+"""The channel that `[smtp]` sets up."""
 
 _MOST_DOUBLINGS = 30
 
@@ -85,8 +92,25 @@ class Tracking:
     url_template: str | None = None
     when: When = When.AUTO
     sent_by: Sender = Sender.BROKER
-    channel: str = "email"
+    channel: str = EMAIL
     """Whose name the message carries: `email`, or a `[channels.<name>]`."""
+    recipients: Recipients | None = None
+    """Whom that channel writes to by telephone number; None = by email address."""
+    or_email: bool = False
+    """Whether a customer without such a number gets an email instead."""
+
+    def place(self, record: Record) -> tuple[str, str] | None:
+        """Channel and address for the tracking message of this call; None if there is none."""
+        names = (self.channel, EMAIL) if self.or_email else (self.channel,)
+        places = ((name, self.address(record, name)) for name in names)
+        return next(((name, to) for name, to in places if to), None)
+
+    def address(self, record: Record, channel: str) -> str | None:
+        """Where `channel` reaches the customer of this call: an E.164 number, or an email."""
+        if self.recipients is None or channel != self.channel:
+            return record.customer.email if record.customer is not None else None
+        phone = self.recipients.choose(record)
+        return phone.e164 if phone is not None else None
 
     @property
     def refusal(self) -> str | None:

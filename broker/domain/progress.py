@@ -208,8 +208,8 @@ def tracking_refusal(record: Record, policy: Policy) -> str | None:
         return refusal
     if record.over is not None or record.contradicted:
         return "nothing_to_send"
-    written = record.informed and _sendable(record)
-    expected = record.customer is None or _sendable(record)
+    written = record.informed and _sendable(record, policy)
+    expected = record.customer is None or _sendable(record, policy)
     to_come = expected and any(not step.done for step in record.steps)
     return None if written or to_come else "nothing_to_send"
 
@@ -222,9 +222,11 @@ def request_tracking(record: Record, policy: Policy, now: float) -> Record:
     return _queue_tracking(asked, policy, now)
 
 
-def _sendable(record: Record) -> bool:
+def _sendable(record: Record, policy: Policy) -> bool:
     customer = record.customer
-    return customer is not None and bool(customer.email) and bool(customer.track_id)
+    if customer is None or not customer.track_id:
+        return False
+    return policy.tracking.place(record) is not None
 
 
 def _queue_tracking(record: Record, policy: Policy, now: float) -> Record:
@@ -241,11 +243,12 @@ def _queue_tracking(record: Record, policy: Policy, now: float) -> Record:
         or record.over is not None
         or record.contradicted
         or record.message(TRACKING) is not None
-        or not (record.informed and _sendable(record))
+        or not (record.informed and _sendable(record, policy))
     ):
         return record
-    message = Message(TRACKING, policy.tracking.channel, queued_at=now, due_at=now)
-    return record.with_message(message)
+    place = policy.tracking.place(record)
+    channel = place[0] if place else policy.tracking.channel
+    return record.with_message(Message(TRACKING, channel, queued_at=now, due_at=now))
 
 
 def sending(record: Record, purpose: str) -> Record:
@@ -284,6 +287,15 @@ def not_sent(record: Record, purpose: str, reason: str, retry_at: float | None =
     else:
         changed = evolve(message, state=MessageState.QUEUED, due_at=retry_at, reason=reason)
     return settled(record.with_message(changed))
+
+
+def suppressed(record: Record, purpose: str, reason: str) -> Record:
+    """A rule forbids the message; nothing was sent, and nothing will be."""
+    message = _message(record, purpose)
+    if not message.state.pending or message.doubtful:
+        return not_sent(record, purpose, reason)
+    forbidden = evolve(message, state=MessageState.SUPPRESSED, reason=reason)
+    return settled(record.with_message(forbidden))
 
 
 def lost(record: Record, purpose: str, retry_at: float | None = None) -> Record:

@@ -12,7 +12,14 @@ from broker.http_client.client import (
     UnauthorizedError,
     UnusableAnswerError,
 )
-from broker.http_client.credentials import Auth, BasicAuth, BearerAuth, TokenPlace, authorizer
+from broker.http_client.credentials import (
+    Auth,
+    BasicAuth,
+    BearerAuth,
+    TokenPlace,
+    authorizer,
+    basic_auth,
+)
 from broker.http_client.crm import HttpCrmAdapter, HttpCrmOptions, Reading, at_once, list_at
 from broker.http_client.dependency import Dependency, NotAskedError
 from broker.http_client.escaping import odata_text, plain_text, soql_text, sosl_term
@@ -49,6 +56,7 @@ __all__ = [
     "UnusableAnswerError",
     "at_once",
     "authorizer",
+    "basic_auth",
     "burst",
     "list_at",
     "odata_text",

@@ -136,19 +136,20 @@ def authorizer(
     if isinstance(auth, HeaderAuth):
         return FixedHeaders({auth.name: _secret(auth.value)}, name=name)
     if isinstance(auth, BasicAuth):
-        return _basic(_secret(auth.username), auth.password, name)
+        return basic_auth(_secret(auth.username), _secret(auth.password), name=name)
     origin, path = _token_url(auth.token_url or place.url, base_url, name)
     login = None
     if place.basic and not isinstance(auth, JwtBearerAuth) and auth.client_secret is not None:
-        login = _basic(auth.client_id, auth.client_secret, f"{name} token")
+        login = basic_auth(auth.client_id, _secret(auth.client_secret), name=f"{name} token")
         auth = auth.model_copy(update={"client_secret": None})
     client = JsonClient(http, origin, name=f"{name} token", auth=login)
     grant = _grant(auth, client, auth.scope or place.scope_at(base_url))
     return OAuthToken(client, path, grant, name=name, header=place.header)
 
 
-def _basic(username: str, password: SecretStr, name: str) -> FixedHeaders:
-    encoded = base64.b64encode(f"{username}:{_secret(password)}".encode()).decode()
+def basic_auth(username: str, password: str, *, name: str) -> FixedHeaders:
+    """`Authorization: Basic` as RFC 7617 has it; ConfigError if it cannot stand in a header."""
+    encoded = base64.b64encode(f"{username}:{password.strip()}".encode()).decode()
     return FixedHeaders({"Authorization": f"Basic {encoded}"}, name=name)
 
 

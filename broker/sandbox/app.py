@@ -17,6 +17,7 @@ from broker.sandbox.platform_told import PlatformTold
 from broker.sandbox.platform_wire import guarded
 from broker.sandbox.state import SandboxState
 from broker.sandbox.tracking import OrderPages
+from broker.sandbox.twilio import Twilio
 from broker.sandbox.webhook import Webhook
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def build_sandbox(fixture: Fixture | None = None) -> web.Application:
     app.add_subapp("/crm", _part(Crm(state.fixture).routes(), crm))
     webhook = misbehaving(state.faults, "webhook")
     app.add_subapp("/webhook", _part(Webhook(state).routes(), webhook))
+    twilio = misbehaving(state.faults, "twilio")
+    app.add_subapp("/twilio", _part(Twilio(state).routes(), twilio))
     app.add_subapp("/_sandbox", _part(Control(state).routes(), problems))
     app.add_routes(OrderPages(state.fixture).routes())
     return app

@@ -22,6 +22,22 @@ if TYPE_CHECKING:
 Number = Annotated[str, Field(min_length=1, max_length=64)]
 
 
+STOP_WORDS = frozenset(
+    ["STOP", "STOPALL", "UNSUBSCRIBE", "END", "QUIT", "REVOKE", "OPTOUT", "CANCEL"]
+)
+START_WORDS = frozenset({"START", "YES", "UNSTOP"})
+"""Twilio's default words."""
+
+
+class Reply(BaseModel):
+    """What a person answers to a message."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    from_: Number = Field(alias="from")
+    text: Annotated[str, Field(max_length=1600)]
+
+
 class CallOrder(BaseModel):
     """The body of `POST /_sandbox/calls`: who calls, from where, what he types, when he goes."""
 
@@ -95,6 +111,7 @@ class Control:
             web.post("/calls/{id}/hangup", self.hang_up),
             web.put("/faults", self.set_faults),
             web.get("/outbox", self.outbox),
+            web.post("/replies", self.reply),
             web.post("/reset", self.reset),
         ]
 
@@ -140,6 +157,16 @@ class Control:
         to = request.query.get("to")
         messages = [m for m in self._state.outbox if to is None or m.is_to(to)]
         return web.json_response({"messages": [_message(m) for m in messages]})
+
+    async def reply(self, request: web.Request) -> web.Response:
+        """Somebody answers an SMS: `{"from": "+49...", "text": "STOP"}`; STOP and START count."""
+        answer = Reply.model_validate_json(await request.read())
+        word = answer.text.strip().upper()
+        if word in STOP_WORDS:
+            self._state.opted_out.add(answer.from_)
+        elif word in START_WORDS:
+            self._state.opted_out.discard(answer.from_)
+        return web.json_response({"success": True})
 
     async def reset(self, _request: web.Request) -> web.Response:
         self._state.reset()

@@ -15,5 +15,9 @@ PUBLIC_CLIENT = "manager"
 WEBHOOK_SECRET = "whsec_c2FuZGJveCB3ZWJob29rIHNlY3JldCwgd29ydGhsZXM="  # noqa: S105 - as above
 """What the sandbox's webhook receiver checks signatures with."""
 
+TWILIO_ACCOUNT = "AC" + "5a" * 16
+TWILIO_TOKEN = "sandbox-twilio-token"  # noqa: S105 - as above
+"""What the sandbox's Twilio takes."""
+
 CLIENT_ID = "sandbox-client"
 CLIENT_SECRET = "sandbox-secret"  # noqa: S105 - as above

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Times = Annotated[int, Field(ge=1)]
-Part = Literal["platform", "crm", "webhook"]
+Part = Literal["platform", "crm", "webhook", "twilio"]
 
 
 class _Strict(BaseModel):
@@ -68,6 +68,7 @@ class FaultPlan(_Strict):
     platform: PlatformFault = PlatformFault()
     crm: HttpFault = HttpFault()
     webhook: HttpFault = HttpFault()
+    twilio: HttpFault = HttpFault()
     smtp: SmtpFault | None = None
 
 

@@ -174,6 +174,8 @@ class SandboxState:
     numbers: NumberPool = field(default_factory=NumberPool)
     tokens: dict[str, float] = field(default_factory=dict)
     """Issued platform token -> epoch second of its end."""
+    opted_out: set[str] = field(default_factory=set)
+    """Numbers that have texted STOP to the sandbox's Twilio sender."""
     webhooks: dict[str, str] = field(default_factory=dict)
     """Idempotency key -> id of the message that was taken under it."""
 
@@ -189,4 +191,5 @@ class SandboxState:
         self.calls = Calls()
         self.outbox.clear()
         self.webhooks.clear()
+        self.opted_out.clear()
         self.faults.set(FaultPlan())

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from broker import plugins
 from broker.domain.call import Alphabet
-from broker.domain.messages import Sender, When
+from broker.domain.messages import EMAIL, Sender, When
 from broker.domain.variables import OPTIONAL_PROFILE, OPTIONAL_STEP, PROFILE, STEP, default_name
 from broker.settings.faults import Fault, unknown
-from broker.settings.models import EMAIL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -10,7 +10,7 @@ from pydantic import DirectoryPath, Field, InstanceOf, SecretStr, model_validato
 from broker.domain.caching import CacheRules
 from broker.domain.call import Alphabet, Numbering, ReferenceFormat
 from broker.domain.customer import Folding
-from broker.domain.messages import Sender, Tracking, When
+from broker.domain.messages import EMAIL, Sender, Tracking, When
 from broker.domain.progress import Policy
 from broker.domain.references import ReferenceLimits
 from broker.domain.routing import Routing
@@ -41,8 +41,6 @@ from broker.settings.values import (
 )
 from broker.stores.address import MEMORY
 
-EMAIL = "email"
-"""The channel that `[smtp]` sets up."""
 Scope = Literal["calls", "deflect", "read", "admin"]
 InboundField = Literal[
     "call_id",

@@ -8,9 +8,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from broker import plugins
 from broker.domain.errors import ConfigError
+from broker.domain.messages import EMAIL
 from broker.ports import Options
 from broker.settings.faults import Fault, told, unknown
-from broker.settings.models import EMAIL, ChannelSettings, Crm, PlatformSettings, Settings
+from broker.settings.models import ChannelSettings, Crm, PlatformSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

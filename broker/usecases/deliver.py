@@ -12,13 +12,14 @@ import structlog
 from broker.domain.errors import (
     AnswerLostError,
     BrokerError,
+    OptedOutError,
     PermanentError,
     StoreUnavailableError,
     TemporaryError,
     UnknownCallError,
 )
 from broker.domain.messages import Backoff, Message, MessageState
-from broker.domain.progress import lost, not_sent, sending, sent
+from broker.domain.progress import Policy, lost, not_sent, sending, sent, suppressed
 from broker.usecases.tracking import envelope_for
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Deliver:
     clock: Clock
     channels: Mapping[str, Channel]
     links: TrackingLinks
+    policy: Policy
     backoff: Backoff = field(default_factory=Backoff)
     resend: frozenset[str] = frozenset()
     """Channels without keys that send again after a lost answer, although that may make two."""
@@ -101,10 +103,11 @@ class Deliver:
         if message.channel not in self.channels:
             raise PermanentError("the channel of this message is not configured any more")
         customer = record.customer
-        if customer is None or not customer.track_id:
+        to = self.policy.tracking.address(record, message.channel)
+        if customer is None or not customer.track_id or not to:
             raise PermanentError("the call has no customer to send to")
         link = await self.links.make(customer.track_id, record.id)
-        return envelope_for(f"{record.id}|{message.purpose}", message.purpose, customer, link)
+        return envelope_for(f"{record.id}|{message.purpose}", message.purpose, to, customer, link)
 
     async def _send(self, lease: Lease, message: Message, envelope: Envelope) -> None:
         purpose = message.purpose
@@ -119,6 +122,9 @@ class Deliver:
             change = partial(not_sent, purpose=purpose, reason=reason, retry_at=due)
         except (AnswerLostError, TimeoutError):
             reason, change = "answer_lost", self._lost(message)
+        except OptedOutError:
+            reason = "opted_out"
+            change = partial(suppressed, purpose=purpose, reason=reason)
         except BrokerError:
             reason = "refused"
             change = partial(not_sent, purpose=purpose, reason=reason)

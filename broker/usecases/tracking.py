@@ -79,19 +79,17 @@ class TrackingLinks:
         return target
 
 
-def envelope_for(reference: str, purpose: str, customer: Customer, link: str) -> Envelope:
-    """The message that shows `link` to `customer`; PermanentError if he has no address.
+def envelope_for(reference: str, purpose: str, to: str, customer: Customer, link: str) -> Envelope:
+    """The message that shows `link` to `customer`, at his address or number `to`.
 
     Besides the link it holds only his track id and the name to greet him by, and that not if it
     could be taken for another link.
     """
-    if not customer.email:
-        raise PermanentError("the customer has no email address")
     shown = {"link": link, "track_id": customer.track_id, "name": _greeting(customer.name)}
     return Envelope(
         reference=reference,
         purpose=purpose,
-        to=customer.email,
+        to=to,
         language=customer.language,
         values={name: value for name, value in shown.items() if value},
     )

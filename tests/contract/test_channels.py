@@ -4,27 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import abstractmethod
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from broker.channels.babelforce_sms import BabelforceSmsChannel, BabelforceSmsOptions
 from broker.channels.email import EmailChannel, SmtpOptions
 from broker.channels.templates import Templates
+from broker.channels.twilio import TwilioChannel, TwilioOptions
 from broker.channels.webhook import WebhookChannel, WebhookOptions
-from broker.domain.errors import AnswerLostError, PermanentError, TemporaryError
+from broker.domain.errors import (
+    AnswerLostError,
+    OptedOutError,
+    PermanentError,
+    TemporaryError,
+)
 from broker.http_client import open_session
 from broker.ports import Clock
-from broker.sandbox.credentials import WEBHOOK_SECRET
+from broker.sandbox.credentials import (
+    PLATFORM_TOKEN,
+    TWILIO_ACCOUNT,
+    TWILIO_TOKEN,
+    WEBHOOK_SECRET,
+)
 from broker.sandbox.faults import FaultPlan, HttpFault
 from broker.sandbox.server import running_sandbox
 from broker.testing.channel_kit import ChannelKit, KeyedChannelKit
 from broker.testing.fake_channel import FakeChannel
 from broker.testing.loopback import LOOPBACK
+from broker.testing.scripted_server import ScriptedServer, reply
 from broker.testing.smtp_server import Silence, SmtpServer
+from tests.specs import spec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+
+    import aiohttp
 
     from broker.ports import Channel
 
@@ -101,6 +118,123 @@ class TestWebhook(KeyedChannelKit):
 
     def _fault(self, **fault: Any) -> None:
         self.sandbox.state.faults.set(FaultPlan(webhook=HttpFault(**fault)))
+
+
+class SmsKit(ChannelKit):
+    """For channels whose provider the sandbox plays."""
+
+    to = "+4915112345678"
+    taken_when_sent = True
+    part: ClassVar[str]
+    path: ClassVar[str] = "/"
+
+    @pytest.fixture
+    async def channel(self) -> AsyncIterator[Channel]:
+        self._running = AsyncExitStack()
+        self.sandbox = await self._running.enter_async_context(running_sandbox())
+        async with self._running, open_session(LOOPBACK) as http:
+            channel = self.made(self.sandbox.base_url, http)
+            yield channel
+            await channel.aclose()
+
+    @abstractmethod
+    def made(self, url: str, http: aiohttp.ClientSession) -> Channel: ...
+
+    async def taken(self) -> Sequence[str]:
+        return [message.to for message in self.sandbox.state.outbox]
+
+    async def refuse_for_now(self) -> None:
+        self._fault(status=429)
+
+    async def refuse_for_good(self) -> None:
+        self._fault(status=400)
+
+    async def lose_answers(self) -> None:
+        self._fault(answer="cut")
+
+    async def hang(self) -> None:
+        self._fault(delay_ms=60_000)
+
+    async def vanish(self) -> None:
+        await self._running.aclose()
+
+    async def recover(self) -> None:
+        self._fault()
+
+    def _fault(self, **fault: Any) -> None:
+        plan = {self.part: {"path": self.path, **fault}}
+        self.sandbox.state.faults.set(FaultPlan.model_validate(plan))
+
+    @pytest.mark.parametrize("status", [500, 502, 504])
+    async def test_after_a_server_error_nobody_knows(self, channel: Channel, status: int) -> None:
+        """The provider has no key: to send again could make two."""
+        self._fault(status=status)
+        with pytest.raises(AnswerLostError):
+            await channel.send(self.envelope(), within=20.0)
+
+    async def test_no_word_of_a_crm_is_in_the_text(self, channel: Channel) -> None:
+        await channel.send(self.envelope(), within=20.0)
+        [message] = self.sandbox.state.outbox
+        assert self.envelope().values["link"] in message.content["text"]
+        assert "Canary Smith" not in message.content["text"]
+
+    async def test_ping_says_to_which_countries_it_sends(self, channel: Channel) -> None:
+        assert "DE" in await channel.ping()
+
+
+class TestTwilio(SmsKit):
+    part = "twilio"
+
+    def made(self, url: str, http: aiohttp.ClientSession) -> Channel:
+        return self.at(f"{url}/twilio", http)
+
+    @staticmethod
+    def at(base_url: str, http: aiohttp.ClientSession) -> Channel:
+        options = {
+            "base_url": base_url,
+            "account_sid": TWILIO_ACCOUNT,
+            "auth_token": TWILIO_TOKEN,
+            "sender": "+4915735980000",
+            "countries": ["DE"],
+        }
+        return TwilioChannel(TwilioOptions.model_validate(options), http)
+
+    async def test_who_has_texted_stop_is_told_apart(self, channel: Channel) -> None:
+        self.sandbox.state.opted_out.add(self.to)
+        with pytest.raises(OptedOutError):
+            await channel.send(self.envelope(), within=20.0)
+        assert await self.taken() == []
+
+    async def test_what_is_sent_is_what_the_vendors_own_file_allows(self) -> None:
+        messages = spec("twilio_messages_v2010.json")
+        if messages is None:
+            pytest.skip("no $BROKER_SPECS with Twilio's file")
+        taken = reply({"sid": "SM" + "0" * 32}, status=201)
+        async with ScriptedServer(taken) as twilio, open_session(LOOPBACK) as http:
+            await self.at(twilio.url, http).send(self.envelope(), within=20.0)
+        assert [messages.forbids(asked) for asked in twilio.asked] == [None]
+
+
+class TestBabelforceSms(SmsKit):
+    part = "platform"
+    path = "/api/v2/sms"
+
+    def made(self, url: str, http: aiohttp.ClientSession) -> Channel:
+        options = {
+            "base_url": url,
+            "auth": {"kind": "bearer", "token": PLATFORM_TOKEN},
+            "countries": ["DE"],
+        }
+        return BabelforceSmsChannel(BabelforceSmsOptions.model_validate(options), http)
+
+    async def test_the_context_travels_with_the_message(self, channel: Channel) -> None:
+        await channel.send(self.envelope(), within=20.0)
+        [message] = self.sandbox.state.outbox
+        assert message.content["session"] == {
+            "ivr.call_id": "c1",
+            "ivr.purpose": "tracking",
+            "ivr.track_id": "CANARY-ORDER",
+        }
 
 
 class RealClock(Clock):

@@ -126,6 +126,8 @@ class World:
     policy: Policy = field(default_factory=Policy)
     limits: ReferenceLimits = field(default_factory=ReferenceLimits)
     resend: frozenset[str] = frozenset()
+    channels: dict[str, FakeChannel] = field(default_factory=dict)
+    """Besides `email`, which is `channel`."""
     backoff: Backoff = field(default_factory=lambda: Backoff(first_s=0.05, give_up_s=0.3))
 
     def __post_init__(self) -> None:
@@ -165,8 +167,10 @@ class World:
         links = TrackingLinks(
             FakeLinks(self.clock), self.clock, "https://shop.example.com/{track_id}", None, "direct"
         )
-        channels = {"email": self.channel}
-        deliver = Deliver(book, self.clock, channels, links, self.backoff, resend=self.resend)
+        channels = {"email": self.channel, **self.channels}
+        deliver = Deliver(
+            book, self.clock, channels, links, self.policy, self.backoff, resend=self.resend
+        )
         worker.run_with(
             {
                 "step": step.run,

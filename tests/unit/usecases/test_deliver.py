@@ -6,8 +6,14 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from broker.domain.errors import AnswerLostError, PermanentError, TemporaryError
+from broker.domain.errors import (
+    AnswerLostError,
+    OptedOutError,
+    PermanentError,
+    TemporaryError,
+)
 from broker.domain.messages import TRACKING, Backoff, Message, MessageState, Tracking
+from broker.domain.recipients import Recipients
 from broker.domain.record import Outcome, Record
 from broker.usecases.deliver import SENDS_AT_ONCE
 from broker.usecases.identify import CallStarted
@@ -284,3 +290,59 @@ async def test_nothing_is_sent_if_the_session_was_not_written(
     over = await replica.finish.on_end(record.id)
     assert over is not None
     assert (over.outcome, over.messages) == (Outcome.FAILED, ())
+
+
+MOBILE = "+4915112345678"
+
+
+def _by_sms(world: World, *, or_email: bool = False) -> None:
+    """Tracking messages go by the world's one channel, to German mobiles."""
+    recipients = Recipients(frozenset({"DE"}), home_region="DE")
+    world.channels["sms"] = world.channel
+    tracking = Tracking(URL, channel="sms", recipients=recipients, or_email=or_email)
+    world.policy = replace(world.policy, tracking=tracking)
+
+
+async def test_text_message_goes_to_the_number_that_calls(world: World, standard: Customer) -> None:
+    _by_sms(world)
+    world.crm.add(standard, MOBILE)
+    record = await world.starts(world.replica(), caller=MOBILE)
+    sent = await world.until(record, _in(MessageState.SENT))
+    assert _message(sent).channel == "sms"
+    assert [envelope.to for envelope in world.channel.taken] == [MOBILE]
+
+
+async def test_who_calls_from_a_fixed_line_gets_an_email_if_there_is_one(
+    world: World, standard: Customer
+) -> None:
+    """The route has promised a message, so it must not come to nothing."""
+    _by_sms(world, or_email=True)
+    world.crm.add(standard, CALLER)
+    record = await world.starts(world.replica())
+    sent = await world.until(record, _in(MessageState.SENT))
+    assert _message(sent).channel == "email"
+    assert [envelope.to for envelope in world.channel.taken] == [standard.email]
+
+
+async def test_without_a_mobile_and_without_email_nothing_is_queued(
+    world: World, standard: Customer
+) -> None:
+    _by_sms(world)
+    world.crm.add(standard, CALLER)
+    record = await world.starts(world.replica())
+    done = await world.until(record, lambda r: all(step.done for step in r.steps))
+    assert done.messages == ()
+
+
+async def test_who_wants_no_messages_is_no_failure(world: World, standard: Customer) -> None:
+    _by_sms(world)
+    world.crm.add(standard, MOBILE)
+    world.channel.fail(OptedOutError("the recipient has opted out"))
+    replica = world.replica()
+    record = await world.starts(replica, caller=MOBILE)
+    silent = await world.until(record, _in(MessageState.SUPPRESSED))
+    assert _message(silent).reason == "opted_out"
+    await replica.finish.on_end(silent.id, None)
+    over = await world.until(silent, lambda current: current.outcome)
+    assert over.outcome is Outcome.SUPPRESSED
+    assert await replica.book.ledger.dead_letters() == []

@@ -203,7 +203,9 @@ ADA = Customer(
 
 
 def test_a_message_carries_the_link_and_the_name_and_nothing_else_personal() -> None:
-    envelope = envelope_for("c1|tracking", TRACKING, ADA, "https://b.example/t/x")
+    envelope = envelope_for(
+        "c1|tracking", TRACKING, "ada@example.com", ADA, "https://b.example/t/x"
+    )
     assert (envelope.reference, envelope.purpose) == ("c1|tracking", TRACKING)
     assert (envelope.to, envelope.language) == ("ada@example.com", "de")
     assert envelope.values == {
@@ -215,7 +217,9 @@ def test_a_message_carries_the_link_and_the_name_and_nothing_else_personal() -> 
 
 def test_a_value_the_crm_does_not_know_is_absent() -> None:
     nameless = Customer(id="7", email="ada@example.com", track_id="1A-2B")
-    envelope = envelope_for("c1|tracking", TRACKING, nameless, "https://b.example/t/x")
+    envelope = envelope_for(
+        "c1|tracking", TRACKING, "a@b.example", nameless, "https://b.example/t/x"
+    )
     assert envelope.values.keys() == {"link", "track_id"}
     assert envelope.language is None
 
@@ -234,10 +238,7 @@ def test_a_value_the_crm_does_not_know_is_absent() -> None:
 )
 def test_a_name_that_is_a_link_greets_nobody(name: str, greeted: str | None) -> None:
     customer = Customer(id="7", email="ada@example.com", track_id="1A-2B", name=name)
-    envelope = envelope_for("c1|tracking", TRACKING, customer, "https://b.example/t/x")
+    envelope = envelope_for(
+        "c1|tracking", TRACKING, "a@b.example", customer, "https://b.example/t/x"
+    )
     assert envelope.values.get("name") == greeted
-
-
-def test_a_customer_without_an_address_gets_no_message() -> None:
-    with pytest.raises(PermanentError):
-        envelope_for("c1|tracking", TRACKING, Customer(id="7"), "https://b.example/t/x")

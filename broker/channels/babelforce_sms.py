@@ -1,0 +1,115 @@
+"""The channel `babelforce_sms`: one SMS per message by babelforce's own `POST /api/v2/sms`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import Field, model_validator
+
+from broker.channels.sms import SmsOptions
+from broker.sdk import (
+    AnswerLostError,
+    Auth,
+    Channel,
+    JsonClient,
+    PermanentError,
+    ReplyLostError,
+    TokenPlace,
+    UnusableAnswerError,
+    authorizer,
+)
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from broker.sdk import Envelope
+
+_NAME = "babelforce_sms"
+_FAILED = frozenset({"failed", "validation_failed"})
+_REFUSED = frozenset({400, 404, 422})
+_UNSURE = frozenset({500, 502, 504})
+
+
+class BabelforceSmsOptions(SmsOptions):
+    """`[channels.<name>]` with `driver = "babelforce_sms"`."""
+
+    base_url: str = "https://services.babelforce.com"
+    auth: Auth
+    """A password grant needs `client_id = "manager"`, babelforce's public client."""
+    sender: str | None = Field(None, pattern=r"^\+?[0-9]{4,15}$")
+    """One of the account's numbers; without it babelforce takes its default."""
+    timeout_ms: int = Field(15_000, gt=0)
+
+    @model_validator(mode="after")
+    def _short_enough(self) -> Self:
+        if languages := self.too_long():
+            raise ValueError(f"the text is longer than max_segments: {', '.join(languages)}")
+        return self
+
+
+class BabelforceSmsChannel(Channel):
+    """The call's context travels with the SMS: a reply's conversation begins with it."""
+
+    options_type = BabelforceSmsOptions
+
+    def __init__(self, options: BabelforceSmsOptions, http: aiohttp.ClientSession) -> None:
+        self._options = options
+        self.recipients = options.recipients
+        self._auth = authorizer(
+            options.auth, http, options.base_url, name=_NAME, place=TokenPlace("/oauth/token")
+        )
+        self._client = JsonClient(http, options.base_url, name=_NAME, auth=self._auth)
+
+    async def send(self, envelope: Envelope, *, within: float) -> str | None:
+        """Babelforce's id of the SMS; see `Channel`."""
+        options = self._options
+        body: dict[str, Any] = {
+            "to": envelope.to,
+            "text": options.text(envelope.language, envelope.values["link"]),
+            "session": _context(envelope),
+        }
+        if options.sender is not None:
+            body["from"] = options.sender
+        try:
+            async with asyncio.timeout(min(within, options.timeout_ms / 1000)):
+                reply = await self._client.request(
+                    "POST", "/api/v2/sms", json=body, accept=_REFUSED | _UNSURE
+                )
+        except UnusableAnswerError:
+            return None
+        except TimeoutError:
+            raise AnswerLostError(f"{_NAME}: no answer in time") from None
+        except ReplyLostError as error:
+            raise AnswerLostError(str(error)) from None
+        if reply.status in _UNSURE:
+            raise AnswerLostError(f"{_NAME}: HTTP {reply.status}")
+        if reply.status in _REFUSED:
+            raise PermanentError(f"{_NAME}: refused (HTTP {reply.status})")
+        return _taken(reply.body)
+
+    async def ping(self) -> str:
+        """Reaches the API with our credentials; nothing is sent."""
+        await self._client.request("GET", "/api/v2/ping", within=5.0)
+        return f"the API answers; sends to {', '.join(sorted(self._options.countries))}"
+
+    async def aclose(self) -> None:
+        await self._auth.aclose()
+
+
+def _context(envelope: Envelope) -> dict[str, str]:
+    """Session variables of the conversation that a reply begins."""
+    call_id, _, purpose = envelope.reference.partition("|")
+    track_id = envelope.values.get("track_id")
+    known = {"ivr.call_id": call_id, "ivr.purpose": purpose, "ivr.track_id": track_id}
+    return {name: value for name, value in known.items() if value}
+
+
+def _taken(body: Any) -> str | None:
+    """The id; PermanentError if babelforce says at once that it cannot be sent."""
+    item = body.get("item") if isinstance(body, dict) else None
+    item = item if isinstance(item, dict) else {}
+    if item.get("state") in _FAILED:
+        raise PermanentError(f"{_NAME}: refused ({item['state']})")
+    identity = item.get("id")
+    return identity if isinstance(identity, str) and identity else None
