@@ -149,7 +149,8 @@ class DynamicsAdapter(HttpCrmAdapter[DynamicsOptions]):
 
         async def those(table: _Table) -> tuple[Customer, ...]:
             rows = await self._rows(table, table.reading.fields.phones, spelled)
-            return self.found_by_phone(rows, phone, table.get, table.reading)
+            found = self.found_by_phone(rows, phone, table.get, table.reading)
+            return self.not_cut_off(found, came=len(rows), most=_ASKED_FOR)
 
         return await self._all(those)
 
@@ -157,7 +158,8 @@ class DynamicsAdapter(HttpCrmAdapter[DynamicsOptions]):
         async def those(table: _Table) -> tuple[Customer, ...]:
             places = table.reading.fields.places_of("reference")
             rows = await self._rows(table, places, [reference.value])
-            return self.found_by_reference(rows, reference, table.get, table.reading)
+            found = self.found_by_reference(rows, reference, table.get, table.reading)
+            return self.not_cut_off(found, came=len(rows), most=_ASKED_FOR)
 
         return await self._all(those)
 

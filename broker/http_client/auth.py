@@ -54,6 +54,8 @@ _OAUTH_FAULTS = frozenset(
         "unsupported_grant_type",
         "invalid_scope",
         "invalid_resource",  # Entra: nothing is registered at the address in the scope
+        "invalid_code",  # Zoho: the refresh token is none, or of another data center
+        "Access Denied",  # Zoho: too many tokens were asked for
     }
 )
 _VISIBLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
@@ -237,9 +239,9 @@ class OAuthToken(Authorizer):
     async def _asked(self) -> _Token:
         asked_at = self._monotonic()
         reply = await self._answer()
-        while reply.status in _REFUSALS and await self._grant.refused():
+        while _refuses(reply) and await self._grant.refused():
             reply = await self._answer()
-        if reply.status in _REFUSALS:
+        if _refuses(reply):
             raise PermanentError(self._refused(reply))
         token = self._parsed(reply.body, asked_at)
         await self._grant.answered(reply.body)
@@ -269,6 +271,12 @@ class OAuthToken(Authorizer):
             raise PermanentError(f"{self._name}: the token answer holds no usable access_token")
         life = _lifetime(body.get("expires_in"))
         return _Token.lasting(token, life, asked_at + life)
+
+
+def _refuses(reply: Reply) -> bool:
+    """Whether no token came; some servers say so with 200 (Zoho)."""
+    said = reply.body if isinstance(reply.body, dict) else {}
+    return reply.status in _REFUSALS or ("error" in said and "access_token" not in said)
 
 
 def _shared_name(url: str, grant: Grant) -> str:

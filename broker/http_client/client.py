@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -93,6 +94,11 @@ class _DeclinedError(TemporaryError):
 
 class UnauthorizedError(PermanentError):
     """The server answered 401, also to fresh headers if there were any."""
+
+    def __init__(self, message: str, reply: Reply) -> None:
+        super().__init__(message)
+        self.reply = reply
+        """What it said; the body is None if it was no JSON."""
 
 
 class JsonClient:
@@ -246,6 +252,8 @@ class JsonClient:
 
     async def _reply(self, response: aiohttp.ClientResponse, accept: frozenset[int]) -> Reply:
         status = response.status
+        if status == _UNAUTHORIZED and status not in accept:
+            raise await self._unauthorized(response)
         if status not in _OK and status not in accept:
             raise self._error(response)
         raw = await self._read(response)
@@ -262,7 +270,14 @@ class JsonClient:
         if response.status in _TEMPORARY:
             kind = _DeclinedError if response.status in _DECLINED else TemporaryError
             return kind(text, retry_after(response.headers.get("Retry-After")))
-        return UnauthorizedError(text) if response.status == _UNAUTHORIZED else PermanentError(text)
+        return PermanentError(text)
+
+    async def _unauthorized(self, response: aiohttp.ClientResponse) -> UnauthorizedError:
+        body = None
+        with suppress(UnusableAnswerError, orjson.JSONDecodeError):
+            body = orjson.loads(await self._read(response))
+        reply = Reply(_UNAUTHORIZED, body, response.headers)
+        return UnauthorizedError(f"{self._name}: HTTP {_UNAUTHORIZED}", reply)
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         """The decompressed body. aiohttp inflates at most 256 KB at a time, so a bomb stays small.

@@ -134,9 +134,9 @@ class HttpCrmAdapter(CrmAdapter, Generic[O]):
                 accept=accept | _EXPLAINED,
                 within=time_left(OUTSIDE_S) + GRACE_S,
             )
-        except UnauthorizedError:
-            text = f"{self.name}: the credentials were refused (HTTP 401): check `auth`"
-            raise PermanentError(text) from None
+        except UnauthorizedError as error:
+            text = f"{self.name}: the credentials were refused (HTTP 401)"
+            raise PermanentError(f"{text}: {self.advice(error.reply)}") from None
         if reply.status in _EXPLAINED - accept:
             raise self.refused(reply)
         return reply
@@ -146,10 +146,12 @@ class HttpCrmAdapter(CrmAdapter, Generic[O]):
         return PermanentError(f"{self.name}: HTTP {reply.status}: {self.advice(reply)}")
 
     def advice(self, refused: Reply) -> str:
-        """What to do about a 400, 403, 404, 405 or 422.
+        """What to do about a 400, 401, 403, 404, 405 or 422.
 
         Never a text out of the answer: those repeat what was asked for.
         """
+        if refused.status == 401:  # noqa: PLR2004 - Unauthorized
+            return "check `auth`"
         if refused.status == 403:  # noqa: PLR2004 - Forbidden
             return f"a right is missing; needed: {self.rights}"
         if refused.status in _NOT_THERE:

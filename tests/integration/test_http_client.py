@@ -19,6 +19,7 @@ from broker.http_client import (
     JsonClient,
     Reply,
     ReplyLostError,
+    UnauthorizedError,
     open_session,
 )
 from broker.testing.loopback import LOOPBACK
@@ -341,6 +342,24 @@ async def test_credentials_that_cannot_change_are_not_sent_again(
     auth = FixedHeaders.bearer("hunter2", name="crm.shop")
     assert "hunter2" not in str(await failure(signed_in(client, server, auth)))
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (reply({"code": "OAUTH_SCOPE_MISMATCH"}, 401), {"code": "OAUTH_SCOPE_MISMATCH"}),
+        (raw(b"<html>", 401), None),
+        (raw(b"[" + b" " * 2 * CAP, 401), None),
+    ],
+    ids=["json", "html", "too long"],
+)
+async def test_what_a_server_says_with_a_401_can_be_read(
+    client: JsonClient, server: ScriptedServer, answer: Answer, body: object
+) -> None:
+    server.otherwise = answer
+    error = await failure(signed_in(client, server, Rotating()))
+    assert isinstance(error, UnauthorizedError)
+    assert error.reply.body == body
 
 
 async def test_many_requests_with_one_old_token_reject_it_once(

@@ -297,3 +297,12 @@ async def test_two_replicas_write_one_note(vendor: FakeDynamics, build: Build) -
     await build().record_outcome(NOTE)
     await build().record_outcome(NOTE)
     assert len(vendor.notes) == 1
+
+
+async def test_nobody_is_guessed_from_a_page_of_numbers_of_another_country(
+    vendor: FakeDynamics, build: Build
+) -> None:
+    british = [replace(ADA, id=str(i), phones=("030 23125001",)) for i in range(10)]
+    vendor.records = [vendor.record(person) for person in (*british, ADA)]
+    with pytest.raises(PermanentError, match="more records look alike"):
+        await build(region="GB").find_by_phone(ADA.phone)

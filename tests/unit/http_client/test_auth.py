@@ -244,6 +244,12 @@ async def test_an_endpoint_that_is_down_is_asked_again_by_the_next_caller(
     assert await token.headers() == bearer(2)
 
 
+async def test_a_refusal_is_one_whatever_its_status(token: OAuthToken, endpoint: Endpoint) -> None:
+    endpoint.next = [Reply(200, {"error": "invalid_code"}, {})]
+    with pytest.raises(PermanentError, match=r"the credentials were refused \(invalid_code\)"):
+        await token.headers()
+
+
 @pytest.mark.parametrize(
     "body",
     [
