@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
 from broker.channels.sms import SmsOptions
 from broker.sdk import (
-    AnswerLostError,
     Auth,
     Channel,
     JsonClient,
     PermanentError,
-    ReplyLostError,
     TokenPlace,
-    UnusableAnswerError,
     authorizer,
+    handed_over,
 )
 
 if TYPE_CHECKING:
     import aiohttp
 
-    from broker.sdk import Envelope
+    from broker.sdk import Envelope, Reply
 
 _NAME = "babelforce_sms"
+_PATH = "/api/v2/sms"
 _FAILED = frozenset({"failed", "validation_failed"})
 _REFUSED = frozenset({400, 404, 422})
-_UNSURE = frozenset({500, 502, 504})
 
 
 class BabelforceSmsOptions(SmsOptions):
@@ -71,22 +68,9 @@ class BabelforceSmsChannel(Channel):
         }
         if options.sender is not None:
             body["from"] = options.sender
-        try:
-            async with asyncio.timeout(min(within, options.timeout_ms / 1000)):
-                reply = await self._client.request(
-                    "POST", "/api/v2/sms", json=body, accept=_REFUSED | _UNSURE
-                )
-        except UnusableAnswerError:
-            return None
-        except TimeoutError:
-            raise AnswerLostError(f"{_NAME}: no answer in time") from None
-        except ReplyLostError as error:
-            raise AnswerLostError(str(error)) from None
-        if reply.status in _UNSURE:
-            raise AnswerLostError(f"{_NAME}: HTTP {reply.status}")
-        if reply.status in _REFUSED:
-            raise PermanentError(f"{_NAME}: refused (HTTP {reply.status})")
-        return _taken(reply.body)
+        within = min(within, options.timeout_ms / 1000)
+        reply = await handed_over(self._client, _PATH, json=body, within=within, accept=_REFUSED)
+        return _taken(reply) if reply is not None else None
 
     async def ping(self) -> str:
         """Reaches the API with our credentials; nothing is sent."""
@@ -105,9 +89,11 @@ def _context(envelope: Envelope) -> dict[str, str]:
     return {name: value for name, value in known.items() if value}
 
 
-def _taken(body: Any) -> str | None:
+def _taken(reply: Reply) -> str | None:
     """The id; PermanentError if babelforce says at once that it cannot be sent."""
-    item = body.get("item") if isinstance(body, dict) else None
+    if reply.status in _REFUSED:
+        raise PermanentError(f"{_NAME}: refused (HTTP {reply.status})")
+    item = reply.body.get("item") if isinstance(reply.body, dict) else None
     item = item if isinstance(item, dict) else {}
     if item.get("state") in _FAILED:
         raise PermanentError(f"{_NAME}: refused ({item['state']})")

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from broker.channels.sms import SmsOptions
 from broker.sdk import (
-    AnswerLostError,
     Channel,
     ConfigError,
     JsonClient,
     OptedOutError,
     PermanentError,
-    ReplyLostError,
-    UnusableAnswerError,
     basic_auth,
+    handed_over,
 )
 
 if TYPE_CHECKING:
@@ -30,8 +27,6 @@ _OPTED_OUT = 21610
 """The recipient has texted STOP (Twilio, error 21610). Twilio advises against deciding by other
 codes, as it keeps splitting them up."""
 _REFUSED = frozenset({400, 404})
-_UNSURE = frozenset({500, 502, 504})
-"""Twilio has no idempotency key: after these nobody knows whether it took the message."""
 Sid = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}[0-9a-fA-F]{32}$")]
 
 
@@ -82,18 +77,9 @@ class TwilioChannel(Channel):
             ),
         }
         path = f"{API}/{options.account_sid}/Messages.json"
-        try:
-            async with asyncio.timeout(min(within, options.timeout_ms / 1000)):
-                reply = await self._client.request(
-                    "POST", path, form=form, accept=_REFUSED | _UNSURE
-                )
-        except UnusableAnswerError:
-            return None
-        except TimeoutError:
-            raise AnswerLostError("twilio: no answer in time") from None
-        except ReplyLostError as error:
-            raise AnswerLostError(str(error)) from None
-        return _taken(reply)
+        within = min(within, options.timeout_ms / 1000)
+        reply = await handed_over(self._client, path, form=form, within=within, accept=_REFUSED)
+        return _taken(reply) if reply is not None else None
 
     async def ping(self) -> str:
         """Reads the account; ConfigError if it is not active. Nothing is sent."""
@@ -109,8 +95,6 @@ class TwilioChannel(Channel):
 def _taken(reply: Reply) -> str | None:
     """The SID, if Twilio took the message."""
     body: Any = reply.body if isinstance(reply.body, dict) else {}
-    if reply.status in _UNSURE:
-        raise AnswerLostError(f"twilio: HTTP {reply.status}")
     if reply.status in _REFUSED:
         code = body.get("code")
         if code == _OPTED_OUT:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -16,15 +15,7 @@ from urllib.parse import urlsplit
 import orjson
 from pydantic import AfterValidator, Field, SecretStr
 
-from broker.sdk import (
-    AnswerLostError,
-    Channel,
-    JsonClient,
-    Options,
-    PermanentError,
-    ReplyLostError,
-    UnusableAnswerError,
-)
+from broker.sdk import Channel, JsonClient, Options, PermanentError, handed_over
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,19 +94,17 @@ class WebhookChannel(Channel):
         now = time.time()
         body = _body(envelope, now)
         headers = _headers(envelope.reference, body, now, self._keys)
-        try:
-            async with asyncio.timeout(min(within, self._timeout_s)):
-                # A Fragment is sent as it stands: what was signed is what arrives.
-                reply = await self._client.request(
-                    "POST", self._path, json=orjson.Fragment(body), headers=headers
-                )
-        except UnusableAnswerError:
-            return None
-        except TimeoutError:
-            raise AnswerLostError("webhook: no answer in time") from None
-        except ReplyLostError as error:
-            raise AnswerLostError(str(error)) from None
-        return _provider_id(reply.body)
+        # A Fragment is sent as it stands: what was signed is what arrives. With a key a 5xx is safe
+        # to repeat, so it is an ordinary refusal for now.
+        reply = await handed_over(
+            self._client,
+            self._path,
+            json=orjson.Fragment(body),
+            headers=headers,
+            within=min(within, self._timeout_s),
+            unsure=frozenset(),
+        )
+        return _provider_id(reply.body) if reply is not None else None
 
     async def ping(self) -> str:
         """Nothing is sent: whatever reaches a receiver is a message."""

@@ -24,6 +24,7 @@ from broker.http_client.crm import HttpCrmAdapter, HttpCrmOptions, Reading, at_o
 from broker.http_client.dependency import Dependency, NotAskedError
 from broker.http_client.escaping import odata_text, plain_text, soql_text, sosl_term
 from broker.http_client.grants import FixedGrant
+from broker.http_client.hand_over import handed_over
 from broker.http_client.paths import path_of
 from broker.http_client.rate import LocalRate, SharedRate, burst
 from broker.http_client.repeat import once_more
@@ -58,6 +59,7 @@ __all__ = [
     "authorizer",
     "basic_auth",
     "burst",
+    "handed_over",
     "list_at",
     "odata_text",
     "once_more",

@@ -136,6 +136,11 @@ class JsonClient:
         return str(self._base)
 
     @property
+    def name(self) -> str:
+        """What error texts call it."""
+        return self._name
+
+    @property
     def tokens(self) -> TokenStore | None:
         """Where replicas share the tokens of this dependency."""
         return self._dependency.tokens

@@ -29,7 +29,7 @@ from broker.sandbox.credentials import (
     TWILIO_TOKEN,
     WEBHOOK_SECRET,
 )
-from broker.sandbox.faults import FaultPlan, HttpFault
+from broker.sandbox.faults import FaultPlan
 from broker.sandbox.server import running_sandbox
 from broker.testing.channel_kit import ChannelKit, KeyedChannelKit
 from broker.testing.fake_channel import FakeChannel
@@ -85,48 +85,13 @@ class TestEmail(ChannelKit):
         self.server.faults.clear()
 
 
-class TestWebhook(KeyedChannelKit):
-    @pytest.fixture
-    async def channel(self) -> AsyncIterator[Channel]:
-        self._running = AsyncExitStack()
-        self.sandbox = await self._running.enter_async_context(running_sandbox())
-        url = f"{self.sandbox.base_url}/webhook/messages"
-        options = WebhookOptions.model_validate({"url": url, "secret": WEBHOOK_SECRET})
-        async with self._running, open_session(LOOPBACK) as http:
-            yield WebhookChannel(options, http)
-
-    async def taken(self) -> Sequence[str]:
-        return [message.to for message in self.sandbox.state.outbox]
-
-    async def refuse_for_now(self) -> None:
-        self._fault(status=503)
-
-    async def refuse_for_good(self) -> None:
-        self._fault(status=422)
-
-    async def lose_answers(self) -> None:
-        self._fault(answer="cut")
-
-    async def hang(self) -> None:
-        self._fault(delay_ms=60_000)
-
-    async def vanish(self) -> None:
-        await self._running.aclose()
-
-    async def recover(self) -> None:
-        self._fault()
-
-    def _fault(self, **fault: Any) -> None:
-        self.sandbox.state.faults.set(FaultPlan(webhook=HttpFault(**fault)))
-
-
-class SmsKit(ChannelKit):
+class SandboxKit(ChannelKit):
     """For channels whose provider the sandbox plays."""
 
-    to = "+4915112345678"
-    taken_when_sent = True
     part: ClassVar[str]
     path: ClassVar[str] = "/"
+    refused: ClassVar[tuple[int, int]] = (429, 400)
+    """Statuses for now and for good."""
 
     @pytest.fixture
     async def channel(self) -> AsyncIterator[Channel]:
@@ -144,10 +109,10 @@ class SmsKit(ChannelKit):
         return [message.to for message in self.sandbox.state.outbox]
 
     async def refuse_for_now(self) -> None:
-        self._fault(status=429)
+        self._fault(status=self.refused[0])
 
     async def refuse_for_good(self) -> None:
-        self._fault(status=400)
+        self._fault(status=self.refused[1])
 
     async def lose_answers(self) -> None:
         self._fault(answer="cut")
@@ -164,6 +129,22 @@ class SmsKit(ChannelKit):
     def _fault(self, **fault: Any) -> None:
         plan = {self.part: {"path": self.path, **fault}}
         self.sandbox.state.faults.set(FaultPlan.model_validate(plan))
+
+
+class TestWebhook(SandboxKit, KeyedChannelKit):
+    part = "webhook"
+    refused = (503, 422)
+
+    def made(self, url: str, http: aiohttp.ClientSession) -> Channel:
+        options = {"url": f"{url}/webhook/messages", "secret": WEBHOOK_SECRET}
+        return WebhookChannel(WebhookOptions.model_validate(options), http)
+
+
+class SmsKit(SandboxKit):
+    """For channels that send texts through a provider without keys."""
+
+    to = "+4915112345678"
+    taken_when_sent = True
 
     @pytest.mark.parametrize("status", [500, 502, 504])
     async def test_after_a_server_error_nobody_knows(self, channel: Channel, status: int) -> None:
