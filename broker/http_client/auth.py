@@ -45,6 +45,7 @@ LOOK_S = 0.05
 _AHEAD_S = 300.0
 _AHEAD_SHARE = 0.2
 _REFUSALS = frozenset({400, 401, 403})
+_NOT_THERE = frozenset({404, 405})
 _OAUTH_FAULTS = frozenset(
     {
         "invalid_request",
@@ -239,6 +240,9 @@ class OAuthToken(Authorizer):
     async def _asked(self) -> _Token:
         asked_at = self._monotonic()
         reply = await self._answer()
+        if reply.status in _NOT_THERE:
+            text = "nothing gives tokens at this address: check base_url and token_url"
+            raise PermanentError(f"{self._name}: HTTP {reply.status}: {text}")
         while _refuses(reply) and await self._grant.refused():
             reply = await self._answer()
         if _refuses(reply):
@@ -255,7 +259,7 @@ class OAuthToken(Authorizer):
     async def _posted(self, within: float) -> Reply:
         form = await self._grant.form()
         return await self._client.request(
-            "POST", self._path, form=form, accept=_REFUSALS, within=within
+            "POST", self._path, form=form, accept=_REFUSALS | _NOT_THERE, within=within
         )
 
     def _refused(self, reply: Reply) -> str:

@@ -99,8 +99,7 @@ class FakeFreshdesk(FakeVendor):
 
     def admits(self, request: web.Request) -> bool:
         kind, _, encoded = request.headers.get("Authorization", "").partition(" ")
-        key = b64decode(encoded).decode().partition(":")[0]
-        if kind != "Basic" or key != API_KEY:
+        if kind != "Basic" or b64decode(encoded).decode().partition(":")[0] != API_KEY:
             return False
         self.left -= 1
         if self.left < 0:

@@ -157,10 +157,16 @@ class TestFreshdesk(TicketKit, NoteKit, HttpCrmAdapterKit):
             await adapter.find_by_phone(EVE.phone)
         assert caught.value.retry_after == pytest.approx(34, abs=1)
 
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"kind": "basic", "username": "another", "password": "X"},
+            {"kind": "bearer", "token": API_KEY},
+        ],
+    )
     async def test_check_says_that_the_key_is_wrong(
-        self, vendor: FakeVendor, http: aiohttp.ClientSession
+        self, vendor: FakeVendor, http: aiohttp.ClientSession, wrong: Any
     ) -> None:
-        wrong = {"kind": "basic", "username": "another", "password": "X"}
         with pytest.raises(PermanentError, match=r"credentials were refused .* check `auth`"):
             await built(vendor, http, auth=wrong).ping()
 

@@ -226,6 +226,14 @@ class TestShopify(NoteKit, HttpCrmAdapterKit):
             await built(vendor, http, **more).ping()
         vendor.strays.clear()
 
+    async def test_check_says_that_no_shop_is_at_the_address(
+        self, vendor: FakeVendor, http: aiohttp.ClientSession
+    ) -> None:
+        adapter = built(vendor, http, base_url=f"{vendor.url}/elsewhere")
+        with pytest.raises(PermanentError, match="nothing gives tokens at this address"):
+            await adapter.ping()
+        vendor.strays.clear()
+
     async def test_a_note_is_a_line_of_a_metafield_the_newest_first(
         self, adapter: CrmAdapter
     ) -> None:

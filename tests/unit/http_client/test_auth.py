@@ -223,6 +223,17 @@ async def test_refused_credentials_are_named_without_values(
     assert str(caught.value) == f"platform: the credentials were refused ({named})"
 
 
+@pytest.mark.parametrize("status", [404, 405])
+async def test_an_address_without_tokens_is_named_as_the_fault(
+    token: OAuthToken, endpoint: Endpoint, status: int
+) -> None:
+    endpoint.next = [Reply(status, {"error": "x"}, {})]
+    with pytest.raises(
+        PermanentError, match="nothing gives tokens at this address: check base_url"
+    ):
+        await token.headers()
+
+
 async def test_refused_credentials_are_left_alone_for_a_while(
     token: OAuthToken, endpoint: Endpoint, clock: Clock
 ) -> None:
