@@ -52,8 +52,6 @@ class Expression:
             raise ValueError("the expression cannot be read") from None
         reader = _Reader()
         root = reader.truth(tree.body)
-        if not reader.names:
-            raise ValueError("the expression looks at no field")
         return cls(frozenset(reader.names), root)
 
     def of(self, get: Get) -> Truth:
@@ -153,10 +151,10 @@ def _ordered(name: str, compare: Callable[[Any, Any], bool], limit: Decimal) -> 
 
 
 def _number(raw: object) -> Decimal | None:
-    if isinstance(raw, bool) or not isinstance(raw, str | int | float | Decimal):
+    if not isinstance(raw, str | int | float | Decimal):
         return None
     try:
-        number = Decimal(str(raw).strip())
+        number = Decimal(str(raw))  # of True as well: that is none
     except InvalidOperation:
         return None
     return number if number.is_finite() else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from broker.domain.errors import ConfigError
 from broker.http_client.auth import BEARER, FixedHeaders, OAuthToken, TokenHeader
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     import aiohttp
 
 
+def _stripped(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value().strip()
+    if not text:
+        raise ValueError("the secret is empty")
+    return SecretStr(text)
+
+
+Secret = Annotated[SecretStr, AfterValidator(_stripped)]
+"""Without the newline that secrets from files end in."""
+
+
 class _Auth(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -26,7 +37,7 @@ class BearerAuth(_Auth):
     """A token that does not change: `Authorization: Bearer <token>`."""
 
     kind: Literal["bearer"]
-    token: SecretStr
+    token: Secret
 
 
 class HeaderAuth(_Auth):
@@ -34,16 +45,16 @@ class HeaderAuth(_Auth):
 
     kind: Literal["header"]
     name: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$")
-    value: SecretStr
+    value: Secret
 
 
 class BasicAuth(_Auth):
     """`Authorization: Basic <username:password>`."""
 
     kind: Literal["basic"]
-    username: SecretStr
+    username: Secret
     """Secret, since some CRMs want an API key here."""
-    password: SecretStr
+    password: Secret
 
 
 class _OAuth(_Auth):
@@ -57,17 +68,17 @@ class ClientCredentialsAuth(_OAuth):
 
     kind: Literal["client_credentials"]
     client_id: str
-    client_secret: SecretStr
+    client_secret: Secret
 
 
 class PasswordAuth(_OAuth):
     """RFC 6749 section 4.3."""
 
     kind: Literal["password"]
-    username: SecretStr
-    password: SecretStr
+    username: Secret
+    password: Secret
     client_id: str
-    client_secret: SecretStr | None = None
+    client_secret: Secret | None = None
 
 
 class RefreshTokenAuth(_OAuth):
@@ -75,8 +86,8 @@ class RefreshTokenAuth(_OAuth):
 
     kind: Literal["refresh_token"]
     client_id: str
-    client_secret: SecretStr | None = None
-    refresh_token: SecretStr
+    client_secret: Secret | None = None
+    refresh_token: Secret
 
 
 class JwtBearerAuth(_OAuth):
@@ -86,7 +97,7 @@ class JwtBearerAuth(_OAuth):
     issuer: str
     subject: str | None = None
     audience: str
-    private_key: SecretStr
+    private_key: Secret
     """RSA, PEM."""
     key_id: str | None = None
 
@@ -183,4 +194,4 @@ def _grant(auth: OAuth, client: JsonClient, wanted: str | None) -> Grant:
 
 
 def _secret(value: SecretStr) -> str:
-    return value.get_secret_value().strip()
+    return value.get_secret_value()

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
+from broker.domain.call import Reference
 from broker.domain.customer import Customer
 from broker.domain.errors import PermanentError
 from broker.domain.fields import Fields, text_of, texts_of
@@ -115,3 +116,84 @@ def test_an_empty_place_is_not_read_because_a_file_knows_no_none(field: str) -> 
     fields = Fields.model_validate({field: ""})
     assert getattr(fields, field) is None
     assert fields.places_of(field) == ()
+
+
+@pytest.mark.parametrize(
+    ("record", "name"),
+    [
+        ({"first": " Ada ", "last": "Lovelace"}, "Ada Lovelace"),
+        ({"first": "Ada", "last": ""}, "Ada"),
+        ({"last": "Lovelace"}, "Lovelace"),
+        ({}, None),
+    ],
+)
+def test_a_name_in_several_places_is_joined(record: dict[str, str], name: str | None) -> None:
+    fields = Fields(name=("first", "last"))
+    assert fields.customer({"id": "1", **record}.get).name == name
+
+
+@pytest.mark.parametrize("tags", [["vip", " key ", "", None], "vip; key;", ("vip", "key")])
+def test_tags_are_read_where_the_crm_keeps_them(tags: object) -> None:
+    customer = Fields(tags="labels").customer({"id": "1", "labels": tags}.get)
+    assert customer.tags == ("vip", "key")
+
+
+@pytest.mark.parametrize(("tags", "premium"), [(["VIP"], True), (["x"], False), (None, False)])
+def test_tags_go_through_the_premium_rule(tags: object, premium: bool) -> None:
+    rule = PremiumRule(tags=frozenset({"vip"}))
+    record = {"id": "1", "labels": tags}
+    assert Fields(tags="labels").customer(record.get, rule).premium is premium
+    assert Fields().customer(record.get, rule).premium is None
+
+
+def test_a_tier_that_nobody_mapped_is_told() -> None:
+    assert Fields().customer({"id": "1", "tier": "New"}.get, RULE).unmapped_tier == "new"
+    assert Fields().customer({"id": "1", "tier": "gold"}.get, RULE).unmapped_tier is None
+
+
+def test_a_place_that_is_none_is_not_read() -> None:
+    fields = Fields(email=None, track_id=None, language=None, reference=None, name=(), phones=())
+    looked: list[str] = []
+
+    def get(place: str) -> object:
+        looked.append(place)
+        return "x"
+
+    assert fields.customer(get) == Customer(id="x")
+    assert fields.has_reference(get, Reference("1"))
+    assert looked == ["id"] == list(fields.places())
+
+
+def test_every_place_is_named_once_for_who_has_to_ask_for_it() -> None:
+    fields = Fields(
+        name=("first", "last"), phones=("phone", "mobile"), tags="tags", extra={"city": "town"}
+    )
+    expected = (
+        *("id", "email", "track_id", "first", "last", "language", "phone", "mobile"),
+        *("reference", "tags", "town"),
+    )
+    assert fields.places() == expected
+    assert fields.places(RULE) == (*expected, "tier")
+    assert fields.places(PremiumRule(expression='town == "Bonn" or spend > 1')) == (
+        *expected,
+        "spend",
+    )
+    assert fields.places_of("name") == ("first", "last")
+    assert fields.places_of("extra") == ("town",)
+
+
+@pytest.mark.parametrize(
+    ("stored", "typed", "same"),
+    [
+        ("AB10007", "AB10007", True),
+        ("ab10007", "AB10007", True),
+        (" ab-100 07 ", "AB10007", True),
+        (1000001, "1000001", True),
+        ("10000011", "1000001", False),
+        ("100000", "1000001", False),
+        (None, "1000001", True),
+        ("", "1000001", True),
+    ],
+)
+def test_a_reference_is_compared_as_it_is_typed(stored: object, typed: str, same: bool) -> None:
+    assert Fields().has_reference({"reference": stored}.get, Reference(typed)) is same
