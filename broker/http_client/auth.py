@@ -135,11 +135,13 @@ class OAuthToken(Authorizer):
         *,
         name: str,
         header: TokenHeader = TokenHeader(),
+        as_json: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
         tokens: TokenStore | None = None,
     ) -> None:
-        """`grant` is asked for at `path`; the token is shown in `header`."""
+        """`grant` is asked for at `path`, in a form or `as_json`; the token stands in `header`."""
         self._client = client
+        self._as_json = as_json
         self._path = path
         self._grant = grant
         self._name = name
@@ -257,9 +259,15 @@ class OAuthToken(Authorizer):
         )
 
     async def _posted(self, within: float) -> Reply:
-        form = await self._grant.form()
+        fields = await self._grant.form()
+        form, json = (None, fields) if self._as_json else (fields, None)
         return await self._client.request(
-            "POST", self._path, form=form, accept=_REFUSALS | _NOT_THERE, within=within
+            "POST",
+            self._path,
+            form=form,
+            json=json,
+            accept=_REFUSALS | _NOT_THERE,
+            within=within,
         )
 
     def _refused(self, reply: Reply) -> str:

@@ -126,6 +126,8 @@ class TokenPlace:
     """What to ask for unless `auth` says; `/...` is below the base URL, as Entra wants it."""
     basic: bool = False
     """Whether the client's id and secret stand in the header (RFC 6749, 2.3.1), not in the form."""
+    takes_json: bool = False
+    """Whether tokens are asked for with JSON, other than RFC 6749 has it."""
 
     def scope_at(self, base_url: str) -> str | None:
         if self.scope is None or not self.scope.startswith("/"):
@@ -155,7 +157,7 @@ def authorizer(
         auth = auth.model_copy(update={"client_secret": None})
     client = JsonClient(http, origin, name=f"{name} token", auth=login)
     grant = _grant(auth, client, auth.scope or place.scope_at(base_url))
-    return OAuthToken(client, path, grant, name=name, header=place.header)
+    return OAuthToken(client, path, grant, name=name, header=place.header, as_json=place.takes_json)
 
 
 def basic_auth(username: str, password: str, *, name: str) -> FixedHeaders:

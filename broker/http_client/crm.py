@@ -200,23 +200,28 @@ class HttpCrmAdapter(CrmAdapter, Generic[O]):
         )
         return self._enough(found, more=more)
 
+    def not_cut_off(
+        self, found: tuple[Customer, ...], *, came: int, most: int
+    ) -> tuple[Customer, ...]:
+        """`found`, if that is all, or two customers; for who reads pages of `most` records.
+
+        PermanentError if a full page `came` and does not show two customers: as `more` above.
+        """
+        return self._enough(found, more=came >= most)
+
     def _enough(self, found: tuple[Customer, ...], *, more: bool) -> tuple[Customer, ...]:
         if more and len({customer.id for customer in found}) < 2:  # noqa: PLR2004 - ambiguous
             raise PermanentError(f"{self.name}: more records match than were read")
         return found
 
-    def not_cut_off(
-        self, found: tuple[Customer, ...], *, came: int, most: int
-    ) -> tuple[Customer, ...]:
-        """`found`, if that is all, or two customers.
+    def with_numbers(self, records: Iterable[Any], get: Callable[[Any], Get]) -> list[Any]:
+        """Those records that list a number at all.
 
-        PermanentError if `most` records came, as many as were asked for, and they do not show two
-        customers: another may be among the rest, and nobody guesses.
+        For a search that looks further than `phones`, such as at the fax: whoever it finds without
+        a number that can be checked is not believed.
         """
-        if came >= most and len({customer.id for customer in found}) <= 1:
-            text = f"{self.name}: more records look alike than the {most} that are read"
-            raise PermanentError(text)
-        return found
+        phones = self.options.fields.phones
+        return [record for record in records if any(get(record)(place) for place in phones)]
 
     def record_url(self, record: Any) -> str | None:  # noqa: ARG002 - for who has it
         """Where a person opens this record in a browser; None if nobody can."""

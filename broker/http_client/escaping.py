@@ -44,11 +44,11 @@ def odata_text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def plain_text(value: str) -> str:
-    """A literal in single quotes, for a language that documents no way to escape them.
+def plain_text(value: str, quote: str = "'") -> str:
+    """A literal in quotes, for a language that documents no way to escape them.
 
     BadInputError if the value holds quotes, backslashes or control characters.
     """
     if _NEEDS_ESCAPE.search(value):
         raise BadInputError("the value cannot be looked up: it holds quotes or control characters")
-    return f"'{value}'"
+    return f"{quote}{value}{quote}"

@@ -52,9 +52,8 @@ class SalesforceAdapter(HttpCrmAdapter[SalesforceOptions]):
     async def find_by_phone(self, phone: Phone) -> Sequence[Customer]:
         (answer,) = await self._batch("search", search(self.options, self.spellings(phone)))
         found = list_at(answer, "searchRecords")
-        listing = [record for record in found if self._lists_numbers(record)]
-        customers = self.found_by_phone(listing, phone, self._get)
-        return self.not_cut_off(customers, came=len(found), most=SEARCH_READS)
+        listed = self.with_numbers(found, self._get)
+        return self.found_by_phone(listed, phone, self._get, more=len(found) >= SEARCH_READS)
 
     async def find_by_reference(self, reference: Reference) -> Sequence[Customer]:
         queries = by_reference(self.options, reference)
@@ -178,11 +177,6 @@ class SalesforceAdapter(HttpCrmAdapter[SalesforceOptions]):
             return _value(record, name) if name is not None else None
 
         return get
-
-    def _lists_numbers(self, record: Any) -> bool:
-        """Not if it was found by a field that is none of `phones`, such as the fax."""
-        get = self._get(record)
-        return any(get(place) for place in self.options.fields.phones)
 
 
 def _kind(record: Mapping[str, Any]) -> Object:

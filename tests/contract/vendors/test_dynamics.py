@@ -304,5 +304,5 @@ async def test_nobody_is_guessed_from_a_page_of_numbers_of_another_country(
 ) -> None:
     british = [replace(ADA, id=str(i), phones=("030 23125001",)) for i in range(10)]
     vendor.records = [vendor.record(person) for person in (*british, ADA)]
-    with pytest.raises(PermanentError, match="more records look alike"):
+    with pytest.raises(PermanentError, match="more records match"):
         await build(region="GB").find_by_phone(ADA.phone)

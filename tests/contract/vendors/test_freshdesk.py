@@ -96,7 +96,7 @@ class TestFreshdesk(TicketKit, NoteKit, HttpCrmAdapterKit):
     ) -> None:
         alike = replace(EVE, phones=("030 23125005",))
         vendor.records = [vendor.record(person) for person in crowd(alike, 30)]
-        with pytest.raises(PermanentError, match="more records look alike"):
+        with pytest.raises(PermanentError, match="more records match"):
             await built(vendor, http, region="GB").find_by_phone(EVE.phone)
 
     async def test_tags_are_asked_for_if_they_decide(

@@ -110,7 +110,7 @@ class TestSalesforce(TicketKit, NoteKit, HttpCrmAdapterKit):
             colleague["Fax"] = number
         ada = vendor.record(ADA)
         for vendor.records in ([*colleagues, ada], [ada, *colleagues]):
-            with pytest.raises(PermanentError, match="look alike"):
+            with pytest.raises(PermanentError, match="more records match"):
                 await adapter.find_by_phone(ADA.phone)
 
     async def test_a_batch_without_answers_is_an_error_and_not_nobody(

@@ -76,7 +76,7 @@ class TestShopify(NoteKit, HttpCrmAdapterKit):
     ) -> None:
         self.current.search_fields = set()
         assert ids(await by_phone(adapter, ADA.phone)) == {ADA.id}
-        with pytest.raises(PermanentError, match="more records look alike"):
+        with pytest.raises(PermanentError, match="more records match"):
             await adapter.find_by_phone(STRANGER)
         vendor.records = [{**vendor.record(EVE), "phone": None}]
         assert await by_phone(adapter, STRANGER) == ()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import jwt
+import orjson
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
@@ -253,3 +254,18 @@ async def test_a_client_logs_in_by_header_where_the_adapter_says_so() -> None:
         login.reject()
         with pytest.raises(PermanentError, match=r"were refused \(invalid_client\)"):
             await login.headers()
+
+
+async def test_a_server_that_wants_json_gets_json(http: aiohttp.ClientSession) -> None:
+    place = TokenPlace(url="/token", takes_json=True)
+    async with ScriptedServer(TOKEN) as server:
+        await authorizer(
+            AUTH.validate_python(SHOP), http, server.url, name="shop", place=place
+        ).headers()
+        (asked,) = server.asked
+    assert asked.headers["Content-Type"] == "application/json"
+    assert orjson.loads(asked.body) == {
+        "grant_type": "client_credentials",
+        "client_id": "broker",
+        "client_secret": "hunter2",
+    }

@@ -94,8 +94,14 @@ def test_as_many_records_as_were_asked_for_are_believed_only_if_two_customers_sh
     two = shop.found_by_phone([ADA, {**ADA, "id": "3"}], PHONE, _get)
     assert shop.not_cut_off(one, came=9, most=10) == one
     assert shop.not_cut_off(two, came=10, most=10) == two
-    with pytest.raises(PermanentError, match="than the 10 that are read"):
+    with pytest.raises(PermanentError, match="more records match than were read"):
         shop.not_cut_off(one, came=10, most=10)
+
+
+def test_who_lists_no_number_can_be_left_out(shop: ShopAdapter) -> None:
+    bare = {name: value for name, value in ADA.items() if name != "phone"}
+    assert shop.found_by_phone([bare], PHONE, _get)
+    assert shop.with_numbers([bare, BOB], _get) == [BOB]
 
 
 @pytest.mark.parametrize(

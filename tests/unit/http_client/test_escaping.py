@@ -53,6 +53,7 @@ def test_a_value_that_cannot_be_quoted_is_refused_and_not_changed(value: str) ->
             plain_text(value)
     else:
         assert plain_text(value) == f"'{value}'"
+        assert plain_text(value, quote='"') == f'"{value}"'
 
 
 @pytest.mark.parametrize("value", HOSTILE)
