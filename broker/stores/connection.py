@@ -16,6 +16,7 @@ import redis.asyncio as aioredis  # aioredis lives on here; the old package cann
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from broker.domain.errors import ConfigError, StoreUnavailableError
 from broker.ports import store_patience
@@ -63,6 +64,9 @@ def open_store(url: str, *, command_timeout_s: float) -> aioredis.Redis:
         "socket_keepalive": True,
         "health_check_interval": 15,
         "retry": Retry(ConstantBackoff(0.01), 1),
+        # Three commands less before the first one of ours, when a connection is opened.
+        "driver_info": None,
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
     if is_sentinel(url):
         return open_master(parse_sentinel(url), answer_within_s=per_try / 2, **options)

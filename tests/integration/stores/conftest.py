@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -17,6 +18,7 @@ from broker.stores.ledger import RedisLedger
 from broker.testing.ledger_kit import call
 
 if TYPE_CHECKING:
+    from asyncio import StreamReader, StreamWriter
     from collections.abc import AsyncIterator, Sequence
 
     from broker.domain.record import Record
@@ -45,6 +47,44 @@ async def connect() -> AsyncIterator[Connect]:
             return store
 
         yield connected
+
+
+@dataclass(slots=True)
+class Delay:
+    """Stands before a Redis and holds every command back for `seconds`."""
+
+    port: int
+    seconds: float = 0.0
+    url: str = ""
+    _ends: list[StreamWriter] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Delay]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+        try:
+            yield self
+        finally:
+            server.close()
+            for end in self._ends:
+                end.transport.abort()
+            await asyncio.sleep(0.01)  # so that every conversation sees it
+
+    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        there, redis = await asyncio.open_connection("127.0.0.1", self.port)
+        self._ends += [writer, redis]
+        await asyncio.gather(
+            self._pass(reader, redis, held=True), self._pass(there, writer, held=False)
+        )
+
+    async def _pass(self, reader: StreamReader, writer: StreamWriter, *, held: bool) -> None:
+        with suppress(OSError):
+            while chunk := await reader.read(65_536):
+                if held:
+                    await asyncio.sleep(self.seconds)
+                writer.write(chunk)
+                await writer.drain()
+        writer.close()
 
 
 def ledger_on(store: Store) -> RedisLedger:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from broker.stores.clock import StoreClock
 from broker.stores.customers import RedisCustomerCache
 from tests.integration.stores.conftest import (
     BACK_WITHIN_S,
+    Delay,
     accept,
     accepted,
     answer_of,
@@ -98,6 +100,22 @@ async def test_slow_redis_is_refused_in_time(private_redis: RedisServer, connect
     await store.client.client_pause(1000)
     assert in_time([await accept(ledger) for _ in range(3)])
     await accepted(ledger)
+
+
+async def test_redis_that_takes_200_ms_for_everything_is_refused_in_time_and_loses_nothing(
+    private_redis: RedisServer, connect: Connect
+) -> None:
+    """Too slow for a caller who waits, but not for what was accepted before."""
+    async with Delay(private_redis.port).running() as delay:
+        ledger = ledger_on(connect(delay.url))
+        kept = await accepted(ledger)
+        delay.seconds = 0.2
+        assert in_time([await accept(ledger) for _ in range(5)])
+        assert await ledger.find(kept.id) == kept
+        saved = await ledger.update(kept.id, lambda record: replace(record, disposition="slow"))
+        assert saved.record.disposition == "slow"
+        delay.seconds = 0.0
+        await accepted(ledger)
 
 
 async def test_full_redis_refuses_and_is_not_ready(
