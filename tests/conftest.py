@@ -232,8 +232,18 @@ def _execute(dsn: str, statement: str) -> None:
 @pytest.fixture(scope="session")
 def newman() -> str:
     """The runner of Postman collections."""
+    return _of_npm("newman", "newman@6")
+
+
+@pytest.fixture(scope="session")
+def prism() -> str:
+    """The maker of mock servers from API descriptions."""
+    return _of_npm("prism", "@stoplight/prism-cli@5")
+
+
+def _of_npm(name: str, package: str) -> str:
     local = TESTS.parent / "node_modules" / ".bin"
-    command = shutil.which("newman") or shutil.which("newman", path=local)
+    command = shutil.which(name) or shutil.which(name, path=local)
     if command is None:
-        pytest.skip("newman is not installed: npm install --no-save newman@6")
+        pytest.skip(f"{name} is not installed: npm install --no-save {package}")
     return command

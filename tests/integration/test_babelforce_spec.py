@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +12,12 @@ from broker.platforms.babelforce import BabelforceOptions, BabelforcePlatform
 from broker.sdk import CallEndedError, CallRef, PermanentError, Session, TemporaryError
 from broker.testing.platform_kit import POP
 from broker.testing.platform_kit import REPORT as OF_THE_KIT
-from tests.servers import free_port
+from tests.prism import START_S, mocks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-PRISM = "@stoplight/prism-cli@5.14.2"
-START_S = 150.0
-"""The first time, npx has to fetch it."""
 pytestmark = pytest.mark.timeout(START_S + 30)
 
 # The ids of the examples in the description; the mock has no others.
@@ -38,37 +29,11 @@ TOKEN = {"kind": "token", "token": "t1"}
 
 
 @pytest.fixture(scope="module")
-def mock_url(specs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def mock_url(specs: Path, prism: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the mock listens. It checks every request against the description (422 if wrong)."""
-    npx = shutil.which("npx")
-    if npx is None:
-        pytest.skip("npx is not installed")
-    port = free_port()
-    folder = tmp_path_factory.mktemp("prism")
     description = specs / "babelforce-subset.openapi.yaml"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [npx, "--yes", PRISM, "mock", "-h", "127.0.0.1", "-p", str(port), str(description)],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # npx starts a shell that starts node: all end together
-        )
-    try:
-        _wait_until_listening(process, port, folder / "log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    until = time.monotonic() + START_S
-    while process.poll() is None and time.monotonic() < until:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    pytest.fail(f"the mock did not start:\n{log.read_text()[-2000:]}")
+    with mocks(prism, [description], tmp_path_factory.mktemp("prism")) as (url,):
+        yield url
 
 
 @pytest.fixture
