@@ -44,6 +44,8 @@ class Action(Options):
     """The parameter that takes what is looked up."""
     params: Mapping[str, str | int | bool] = {}
     """Further ones, the same for every caller."""
+    at_most: int | None = Field(None, ge=2)
+    """How many records the action returns at most: there may be more than as many."""
 
     @model_validator(mode="after")
     def _looks_something_up(self) -> Self:
@@ -102,14 +104,16 @@ class BabelforceAdapter(HttpCrmAdapter[BabelforceOptions]):
         wanted = dict.fromkeys(values[form] for form in action.formats)
         found = await at_once(*(self._dispatch(action, value) for value in wanted))
         records = [record for part in found for record in part]
-        return self.found_by_phone(records, phone, _get)
+        more = any(_is_full(action, part) for part in found)
+        return self.found_by_phone(records, phone, _get, more=more)
 
     async def find_by_reference(self, reference: Reference) -> Sequence[Customer]:
         action = self.options.reference
         if action is None:
             return ()
         found = await self._dispatch(action, reference.value)
-        return self.found_by_reference(found, reference, _get)
+        more = _is_full(action, found)
+        return self.found_by_reference(found, reference, _get, more=more)
 
     async def _dispatch(self, action: Action, value: str) -> list[dict[str, Any]]:
         """The records that the action has found. PermanentError if it says that it failed."""
@@ -141,6 +145,10 @@ class BabelforceAdapter(HttpCrmAdapter[BabelforceOptions]):
         if self.options.record_link is None or identity is None:
             return None
         return self.options.record_link.replace("{id}", quote(identity, safe=""))
+
+
+def _is_full(action: Action, found: Sequence[object]) -> bool:
+    return action.at_most is not None and len(found) >= action.at_most
 
 
 def _with_body(data: Mapping[str, Any]) -> Mapping[str, Any]:

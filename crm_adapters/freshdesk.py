@@ -38,7 +38,7 @@ _LONGEST_QUERY = 512
 _LONGEST_SUBJECT = 180
 """Characters of ours, so that the reference behind it stays within Freshdesk's 255."""
 _SEARCHED = 30
-"""What a search shows at most."""
+"""What a search shows at most, and a list of contacts is asked for: a full page may hide more."""
 _PAGE = 100
 _NEW = {"status": 2, "priority": 1, "source": 3}
 """Open, low, phone (API reference, "Ticket Properties")."""
@@ -182,7 +182,7 @@ class FreshdeskAdapter(HttpCrmAdapter[FreshdeskOptions]):
         return list_at(reply.body, "results")
 
     async def _list(
-        self, kind: str, wanted: Mapping[str, str | int], *, per_page: int = 10
+        self, kind: str, wanted: Mapping[str, str | int], *, per_page: int = _SEARCHED
     ) -> list[Contact]:
         """Records of this kind that have the wanted value, the newest tickets first."""
         params = {key: str(value) for key, value in {**wanted, "per_page": per_page}.items()}

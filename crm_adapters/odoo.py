@@ -38,7 +38,8 @@ _LEADS_TO = {
     "parent_id": _PARTNER,
 }
 """Fields of a contact that a dotted place may begin with, and the model they lead to."""
-_ASKED_FOR = 10
+_ASKED_FOR = 20
+"""A company comes with its addresses; and national numbers of two countries look alike."""
 _MARKED = 100
 """Tickets or notes read to find the one with our mark: `_` in a mark stands for any sign."""
 Model = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")]
@@ -181,7 +182,8 @@ class OdooAdapter(HttpCrmAdapter[OdooOptions]):
         names = dict.fromkeys(["id", "type", "parent_id", *own])
         found = await self._search(_PARTNER, domain, list(names), limit=_ASKED_FOR)
         real = [partner for partner in found if believed([partner])]
-        return believed(await self._followed(_without_addresses(real)))
+        customers = tuple(believed(await self._followed(_without_addresses(real))))
+        return self.not_cut_off(customers, came=len(found), most=_ASKED_FOR)
 
     async def _followed(self, partners: Sequence[Record]) -> list[Record]:
         """The contacts with what they refer to in place of the ids; all relations at once."""

@@ -89,7 +89,7 @@ class PipedriveAdapter(HttpCrmAdapter[PipedriveOptions]):
         pages = await at_once(*searches)
         items = {item["id"]: item for page, _ in pages for item in page}
         fitting = [number for number, item in items.items() if self._fits(item, phone)]
-        more = any(more for _, more in pages)
+        more = len(fitting) > _READ or any(more for _, more in pages)
         return self.found_by_phone(await self._read(fitting), phone, self._get, more=more)
 
     async def find_by_reference(self, reference: Reference) -> Sequence[Customer]:

@@ -39,6 +39,11 @@ _ASKED_FOR = 5
 _LINES = 50
 _NOT_FOUND = 404
 _TEMPORARY = frozenset({"INTERNAL_SERVER_ERROR", "TIMEOUT"})
+_OWN_NUMBER = "defaultPhoneNumber.phoneNumber"
+_BY_OWN_PHONE = """
+query ByOwnPhone($phone: String!) {
+  one: customerByIdentifier(identifier: {phoneNumber: $phone}) { ...Known }
+}"""
 _BY_PHONE = """
 query ByPhone($phone: String!, $search: String!) {
   one: customerByIdentifier(identifier: {phoneNumber: $phone}) { ...Known }
@@ -73,7 +78,7 @@ class ShopifyFields(Fields):
     track_id: Place | None = "lastOrder.name"
     name: Places = ("firstName", "lastName")
     language: Place | None = "locale"
-    phones: Places = ("defaultPhoneNumber.phoneNumber", "defaultAddress.phone")
+    phones: Places = (_OWN_NUMBER, "defaultAddress.phone")
     reference: Annotated[str, Field(pattern=f"^({_METAFIELD}|order\\.name)$")] | None = None
     tags: Place | None = "tags"
 
@@ -108,16 +113,15 @@ class ShopifyAdapter(HttpCrmAdapter[ShopifyOptions]):
     token = TokenPlace("/admin/oauth/access_token", TokenHeader("X-Shopify-Access-Token", ""))
 
     async def find_by_phone(self, phone: Phone) -> Sequence[Customer]:
-        data = await self._known(
-            _BY_PHONE % _ASKED_FOR,
-            {
-                "phone": phone.e164,
-                "search": " OR ".join(f"phone:{plain_text(s)}" for s in self.spellings(phone)),
-            },
-        )
+        owner = {"phone": phone.e164}
+        if self.options.fields.phones == (_OWN_NUMBER,):
+            own = (await self._known(_BY_OWN_PHONE, owner)).get("one")
+            return self.found_by_phone(self._shown([own]), phone, _get)
+        search = " OR ".join(f"phone:{plain_text(s)}" for s in self.spellings(phone))
+        data = await self._known(_BY_PHONE % _ASKED_FOR, {**owner, "search": search})
         own, similar = data.get("one"), list_at(data, "more", "nodes")
-        found = self.found_by_phone(self._shown([own, *similar]), phone, _get)
-        return found if own else self.not_cut_off(found, came=len(similar), most=_ASKED_FOR)
+        more = len(similar) >= _ASKED_FOR
+        return self.found_by_phone(self._shown([own, *similar]), phone, _get, more=more)
 
     async def find_by_reference(self, reference: Reference) -> Sequence[Customer]:
         place = self.options.fields.reference

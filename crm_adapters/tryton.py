@@ -69,7 +69,8 @@ class TrytonAdapter(HttpCrmAdapter[TrytonOptions]):
     async def find_by_phone(self, phone: Phone) -> Sequence[Customer]:
         # Tryton keeps E.164 in `value_compact` if it has phonenumbers, else what was typed.
         wanted = [f"{_MECHANISMS}.value_compact", "in", self.spellings(phone)]
-        return self.found_by_phone(await self._parties(wanted), phone, _get)
+        parties = await self._parties(wanted)
+        return self.found_by_phone(parties, phone, _get, more=len(parties) >= _ASKED_FOR)
 
     async def find_by_reference(self, reference: Reference) -> Sequence[Customer]:
         place = self.options.fields.reference
@@ -77,7 +78,7 @@ class TrytonAdapter(HttpCrmAdapter[TrytonOptions]):
             return ()
         either_case = dict.fromkeys([reference.value, reference.value.lower()])
         found = await self._parties([place, "in", list(either_case)])
-        return self.found_by_reference(found, reference, _get)
+        return self.found_by_reference(found, reference, _get, more=len(found) >= _ASKED_FOR)
 
     async def record_outcome(self, note: CallNote) -> None:
         """A note on the party, which ends with the call's id."""

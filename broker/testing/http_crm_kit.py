@@ -18,7 +18,7 @@ from broker.plugins import build, options_type
 from broker.ports import CallNote, CrmAdapter, Ticket, set_deadline
 from broker.testing.crm_kit import CrmAdapterKit, by_phone, by_reference, ids
 from broker.testing.loopback import LOOPBACK
-from broker.testing.people import ADA, BOB, CAROL
+from broker.testing.people import ADA, BOB, CAROL, FAY
 from broker.testing.scripted_server import drip, endless, hang_mid_body, raw, reply
 from broker.testing.vendor import FakeVendor, crowd, wait_until
 
@@ -159,6 +159,19 @@ class HttpCrmAdapterKit(CrmAdapterKit):
         except PermanentError:
             return
         assert len(found) > 1
+
+    async def test_who_shares_a_number_is_not_hidden_by_many_who_only_look_alike(
+        self, vendor: FakeVendor, adapter: CrmAdapter
+    ) -> None:
+        """The crowd has the national number of another country, spelled without its code."""
+        alike = crowd(replace(FAY, phones=(FAY.phone.national,)), MANY)
+        both = (FAY, replace(FAY, id="907", reference="1000907", email=None))
+        vendor.records = [vendor.record(person) for person in (both[0], *alike, both[1])]
+        try:
+            found = await by_phone(adapter, FAY.phone)
+        except PermanentError:
+            return
+        assert ids(found) == {person.id for person in both}
 
     async def test_a_record_without_anything_but_its_number_is_found(
         self, vendor: FakeVendor, adapter: CrmAdapter

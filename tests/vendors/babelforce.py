@@ -53,7 +53,12 @@ class FakeBabelforce(FakeVendor):
         return {
             "base_url": self.url,
             "integration": INTEGRATION,
-            "phone": {"action": "find_user_by_phone", "param": "phone", "params": {"limit": 10}},
+            "phone": {
+                "action": "find_user_by_phone",
+                "param": "phone",
+                "params": {"limit": 10},
+                "at_most": 10,
+            },
             "reference": {"action": "find_user_by_external_id", "param": "external_id"},
             "results": "response.body.users",
             "auth": {

@@ -75,8 +75,8 @@ class TestFreshdesk(TicketKit, NoteKit, HttpCrmAdapterKit):
         assert ids(found) == {ADA.id}
         listed = [one.query for one in vendor.asked if one.path == "/api/v2/contacts"]
         assert listed == [
-            {"phone": ADA.phone.e164, "per_page": "10"},
-            {"mobile": ADA.phone.e164, "per_page": "10"},
+            {"phone": ADA.phone.e164, "per_page": "30"},
+            {"mobile": ADA.phone.e164, "per_page": "30"},
         ]
 
     async def test_the_company_of_the_one_who_is_found_is_asked_for(
@@ -145,6 +145,14 @@ class TestFreshdesk(TicketKit, NoteKit, HttpCrmAdapterKit):
         vendor.records = [{**vendor.record(ADA), "unique_external_id": None}]
         self.current.ignores_filters = True
         assert await by_reference(adapter, ADA.typed) == ()
+
+    async def test_a_full_page_of_a_filter_that_was_ignored_is_an_error_and_not_nobody(
+        self, adapter: CrmAdapter, vendor: FakeVendor
+    ) -> None:
+        vendor.records = [vendor.record(person) for person in (*crowd(EVE, 30), GUS)]
+        self.current.ignores_filters = True
+        with pytest.raises(PermanentError, match="more records match"):
+            await adapter.find_by_reference(GUS.typed)
 
     async def test_a_customer_leads_to_his_page(self, adapter: CrmAdapter) -> None:
         (found,) = await by_phone(adapter, ADA.phone)

@@ -68,7 +68,7 @@ class TestOdoo(TicketKit, NoteKit, HttpCrmAdapterKit):
                 *("id", "type", "parent_id", "email", "name", "lang"),
                 *("phone_sanitized", "phone", "ref", "category_id"),
             ],
-            "limit": 10,
+            "limit": 20,
         }
 
     async def test_a_reference_that_is_stored_in_lower_case_is_found(

@@ -118,14 +118,14 @@ class TestPipedrive(NoteKit, HttpCrmAdapterKit):
     ) -> None:
         others = crowd(replace(BOB, track_id=ADA.reference), 6)
         vendor.records = [vendor.record(person) for person in (*others, ADA)]
-        with pytest.raises(PermanentError, match="more records match than were read"):
+        with pytest.raises(PermanentError, match="more records match"):
             await adapter.find_by_reference(ADA.typed)
 
     async def test_people_of_other_countries_who_hide_the_caller_are_an_error(
         self, vendor: FakePipedrive, adapter: CrmAdapter
     ) -> None:
         vendor.records = [vendor.record(person) for person in (*crowd(FAY, 100), ADA)]
-        with pytest.raises(PermanentError, match="more records match than were read"):
+        with pytest.raises(PermanentError, match="more records match"):
             await adapter.find_by_phone(ADA.phone)
 
     async def test_somebody_who_is_deleted_between_two_requests_is_nobody(
@@ -133,6 +133,14 @@ class TestPipedrive(NoteKit, HttpCrmAdapterKit):
     ) -> None:
         vendor.gone = {int(ADA.id)}
         assert await by_phone(adapter, ADA.phone) == ()
+
+    async def test_people_who_are_deleted_and_hide_another_are_an_error(
+        self, vendor: FakePipedrive, adapter: CrmAdapter
+    ) -> None:
+        vendor.records = [vendor.record(person) for person in crowd(ADA, 6)]
+        vendor.gone = {record["id"] for record in vendor.records[:4]}
+        with pytest.raises(PermanentError, match="more records match"):
+            await adapter.find_by_phone(ADA.phone)
 
     async def test_the_primary_address_is_the_email(self, adapter: CrmAdapter) -> None:
         (ada,) = await by_phone(adapter, ADA.phone)

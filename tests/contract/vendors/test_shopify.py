@@ -75,11 +75,19 @@ class TestShopify(NoteKit, HttpCrmAdapterKit):
         self, adapter: CrmAdapter, vendor: FakeVendor
     ) -> None:
         self.current.search_fields = set()
-        assert ids(await by_phone(adapter, ADA.phone)) == {ADA.id}
-        with pytest.raises(PermanentError, match="more records match"):
-            await adapter.find_by_phone(STRANGER)
+        for phone in (ADA.phone, STRANGER):
+            with pytest.raises(PermanentError, match="more records match"):
+                await adapter.find_by_phone(phone)
         vendor.records = [{**vendor.record(EVE), "phone": None}]
         assert await by_phone(adapter, STRANGER) == ()
+
+    async def test_nothing_is_searched_for_where_only_the_customers_own_number_counts(
+        self, vendor: FakeVendor, http: aiohttp.ClientSession
+    ) -> None:
+        adapter = built(vendor, http, fields={"phones": ["defaultPhoneNumber.phoneNumber"]})
+        assert ids(await by_phone(adapter, ADA.phone)) == {ADA.id}
+        assert await by_phone(adapter, STRANGER) == ()
+        assert {tuple(one["variables"]) for one in sent(self.current)} == {("phone",)}
 
     async def test_a_reference_is_found_in_lower_case(
         self, adapter: CrmAdapter, vendor: FakeVendor

@@ -5,6 +5,7 @@ A real server is asked the same in tests/integration/vendors/test_tryton_live.py
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,8 +17,9 @@ from broker.ports import CallNote, CrmAdapter
 from broker.testing.crm_kit import by_phone, by_reference, ids
 from broker.testing.http_crm_kit import HttpCrmAdapterKit, NoteKit
 from broker.testing.loopback import LOOPBACK
-from broker.testing.people import ADA, BOB, GUS, SPELLED, Person
+from broker.testing.people import ADA, BOB, FAY, GUS, SPELLED, Person
 from broker.testing.scripted_server import raw
+from broker.testing.vendor import crowd
 from crm_adapters.tryton import TrytonAdapter, TrytonOptions
 from tests.vendors.tryton import FakeTryton
 
@@ -144,6 +146,14 @@ class TestTryton(NoteKit, HttpCrmAdapterKit):
 
 class _WithoutPhonenumbers(FakeTryton):
     has_phonenumbers = False
+
+
+async def test_people_of_another_country_who_hide_the_caller_are_an_error() -> None:
+    async with _WithoutPhonenumbers() as vendor, open_session(LOOPBACK) as http:
+        alike = crowd(replace(FAY, phones=(FAY.phone.national,)), 10)
+        vendor.records = [vendor.record(person) for person in (*alike, FAY)]
+        with pytest.raises(PermanentError, match="more records match"):
+            await built(vendor, http).find_by_phone(FAY.phone)
 
 
 async def test_a_server_that_keeps_numbers_as_typed_is_asked_for_every_spelling() -> None:
