@@ -39,7 +39,17 @@ if TYPE_CHECKING:
     from broker.sdk import CrmAdapter
 
 VENDORS = {
+    "babelforce": "babelforce:FakeBabelforce",
+    "dynamics": "dynamics:FakeDynamics",
+    "freshdesk": "freshdesk:FakeFreshdesk",
     "hubspot": "hubspot:FakeHubSpot",
+    "odoo": "odoo:FakeOdoo",
+    "pipedrive": "pipedrive:FakePipedrive",
+    "salesforce": "salesforce:FakeSalesforce",
+    "shopify": "shopify:FakeShopify",
+    "tryton": "tryton:FakeTryton",
+    "zendesk": "zendesk:FakeZendesk",
+    "zoho": "zoho:FakeZoho",
 }
 """Adapter -> its fake in tests/vendors."""
 ROWS = 200_000
