@@ -144,6 +144,18 @@ def _caches(crm: Mapping[str, Crm]) -> Iterator[Fault]:
             yield Fault((*path, "not_found_s"), problem)
 
 
+def _identities(crm: Mapping[str, Crm], lookup: LookupSettings) -> Iterator[Fault]:
+    """Where several CRMs answer, an answer without the email would be another person's."""
+    heard = {name: settings.cache for name, settings in crm.items() if not settings.shadow}
+    if len(heard) == 1 or lookup.same_person_key is not None:
+        return
+    for name, cache in heard.items():
+        premium_s, email_s = (cache.fields.get(f, cache.found_s) for f in ("premium", "email"))
+        if email_s < premium_s:
+            problem = "must be as long as premium: by it the answers of several CRMs are one person"
+            yield Fault(("crm", name, "cache", "fields", "email"), problem)
+
+
 def _folding(crm: Mapping[str, Crm], reference: ReferenceSettings) -> Iterator[Fault]:
     if reference.alphabet is not Alphabet.KEYPAD or not reference.enabled:
         return
@@ -203,6 +215,7 @@ _CHECKS: tuple[tuple[Callable[..., Iterator[Fault]], tuple[str, ...]], ...] = (
     (_write_time, ("platform", "lookup")),
     (_some_crm, ("crm",)),
     (_caches, ("crm",)),
+    (_identities, ("crm", "lookup")),
     (_folding, ("crm", "reference")),
     (_wrapped, ("server", "tracking")),
     (_mail, ("tracking", "smtp")),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from broker.domain.call import Reference, ReferenceFormat
+    from broker.domain.customer import Answer
     from broker.domain.record import Record, Step
     from broker.ports import CallPlatform, Clock, Lease, Note, Variable
     from broker.usecases.book import Book
@@ -152,7 +153,7 @@ class Run:
         """Per CRM how it answered, for the log."""
         if self._asking is None:
             return {}
-        told = {answer.crm: f"{answer.state} {answer.ms}ms" for answer in self._asking.answers}
+        told = {answer.crm: _in_short(answer) for answer in self._asking.answers}
         return {crm.name: told.get(crm.name, "late") for crm in self._lookup.crms}
 
     async def close(self) -> None:
@@ -162,6 +163,11 @@ class Run:
         if self._finding is not None:
             self._finding.cancel()
             await asyncio.gather(self._finding, return_exceptions=True)
+
+
+def _in_short(answer: Answer) -> str:
+    cached = "" if answer.age_s is None else " cached"
+    return f"{answer.state} {answer.ms}ms{cached}"
 
 
 def _given(record: Record) -> Session | None:

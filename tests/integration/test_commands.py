@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -257,6 +258,25 @@ def test_check_names_the_tiers_that_calls_met_and_nobody_mapped(
     configured("gold", "bronze", "tin")
     assert main(["check", "--config", str(config)]) == 0
     assert " note " not in capsys.readouterr().out
+
+
+def test_lookup_says_how_old_an_answer_from_the_cache_is(
+    started: Path,
+    redis_url: str,
+    prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("BROKER_CRM__CUSTOMERS__CACHE__FOUND_S", "600")
+    monkeypatch.setenv("BROKER_STORE__URL", redis_url)
+    monkeypatch.setenv("BROKER_STORE__PREFIX", prefix)
+    asked = ["lookup", "--config", str(started / "broker.toml"), "--phone", KNOWN]
+    assert main(asked) == 0
+    assert " s ago)" not in capsys.readouterr().out
+    assert main(asked) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"found +[0-9]+ \(said [0-9]+ s ago\)", out)
+    assert "ivr.route = premium" in out
 
 
 @pytest.mark.parametrize("query", [["--phone", "030 23125001"], ["--reference", "2001001"]])

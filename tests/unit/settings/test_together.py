@@ -127,6 +127,24 @@ def test_a_cache_keeps_nobody_for_longer_than_somebody(
     assert faults_of(crm={"shop": shop | {"cache": cache}}) == faults
 
 
+def test_where_several_crms_answer_the_email_is_kept_as_long_as_premium(
+    tables: Tables, faults_of: FaultsOf
+) -> None:
+    shop = tables()["crm"]["shop"]
+    short = shop | {"cache": {"found_s": 60, "fields": {"premium": 86400}}}
+    fault = (
+        "crm.shop.cache.fields.email: must be as long as premium: "
+        "by it the answers of several CRMs are one person"
+    )
+    assert faults_of(crm={"shop": short}) == []
+    assert faults_of(crm={"shop": short, "erp": shop}) == [fault]
+    assert faults_of(crm={"shop": short, "erp": shop | {"shadow": True}}) == []
+    keyed = {"same_person_key": "extra.id"}
+    assert faults_of(crm={"shop": short, "erp": shop}, lookup=keyed) == []
+    long = shop | {"cache": {"fields": {"premium": 86400, "email": 86400}}}
+    assert faults_of(crm={"shop": long, "erp": shop}) == []
+
+
 def test_only_what_can_age_may_be_kept_for_a_time_of_its_own(
     tables: Tables, faults_of: FaultsOf
 ) -> None:

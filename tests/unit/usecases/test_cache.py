@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from broker.domain.caching import CacheRules
 from broker.domain.call import Numbering, Phone, Reference
@@ -415,14 +416,17 @@ async def test_the_trace_of_a_call_says_how_old_an_answer_was(
     world.crm.add(standard, CALLER.e164)
     world.crms[:] = desk.lookup.crms
     replica = world.replica()
-    noted = []
+    noted, logged = [], []
     for _ in range(2):
-        record = await world.starts(replica, CALLER.e164)
-        done = await world.until(record, lambda r: r.step(NUMBER).done)
+        with capture_logs() as lines:
+            record = await world.starts(replica, CALLER.e164)
+            done = await world.until(record, lambda r: r.step(NUMBER).done)
+        logged += [line["crms"]["shop"] for line in lines if line["event"] == "step"]
         assert done.customer == standard
         trace = await replica.book.ledger.trace(record.id)
         noted += [note.get("cached_s") for note in trace if note["event"] == "crm_answered"]
         await asyncio.sleep(20.0)
+    assert logged == ["found 0ms", "found 0ms cached"]
     assert noted[0] is None
     assert noted[1] == pytest.approx(20.0, abs=0.2)
 
