@@ -17,8 +17,10 @@ import pytest
 import structlog
 
 from broker.__main__ import COMMANDS, main
+from broker.app import open_parts
 from broker.channels.templates import Templates
 from broker.cli.check import check
+from broker.domain.call import Phone
 from broker.domain.customer import Customer
 from broker.domain.errors import PermanentError, TemporaryError
 from broker.platforms.answer import AnswerPlatform
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from aiohttp import ClientSession
 
-    from broker.domain.call import Phone, Reference
+    from broker.domain.call import Reference
 
 KNOWN, UNKNOWN = "+493023125001", "+493023125999"
 PERSONAL = ("carla.graf@example.com", "Carla", "TRK-1001", "C-1001", "23125001")
@@ -184,6 +186,18 @@ def test_what_init_wrote_serves_a_call(started: Path) -> None:
     assert (answer["lookup"], answer["route"]) == ("found", "premium")
     assert answer["session"]["ivr.track_id"] == "TRK-1001"
     assert not [value for value in PERSONAL if value.encode() in rest]
+
+
+async def test_a_question_that_nobody_waits_for_ends_with_the_parts() -> None:
+    content = tables("hangs")
+    content["crm"]["hangs"]["cache"] = {"found_s": 60}
+    async with open_parts(from_mapping(content, {})) as parts:
+        asking = parts.lookup.ask(Phone.from_e164(KNOWN), 1.0)
+        await asking.until(0.1)
+        await asking.stop()
+        names = {task.get_name() for task in asyncio.all_tasks()}
+        assert "ask hangs for all" in names
+    assert "ask hangs for all" not in {task.get_name() for task in asyncio.all_tasks()}
 
 
 async def test_check_tells_every_part_even_if_all_others_fail() -> None:
