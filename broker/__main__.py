@@ -18,6 +18,7 @@ COMMANDS = {
     "serve": "the service",
     "sandbox": "a stand-in for the phone platform, a CRM and a mail server",
     "init": "write a configuration that works at once",
+    "scaffold": "write the package of a new CRM adapter, which passes at once",
     "check": "load everything, reach every part, and say what is wrong",
     "dead-letters": "messages that were given up: list them, send them again, drop them",
     "lookup": "what each CRM answers for one number or reference",

@@ -56,6 +56,8 @@ class FakeVendor(ABC):
         self.strays: list[str] = []
         """Requests for what the vendor does not have: an adapter's slip, or an injection."""
         self.url = ""
+        self.port = 0
+        """Where it listens; 0 = where there is room."""
         self._shapes: set[object] = set()
         self._runner: web.AppRunner | None = None
 
@@ -106,7 +108,7 @@ class FakeVendor(ABC):
             app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None
         )
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"
         return self
