@@ -45,7 +45,7 @@ _UNKNOWN_COLUMN = re.compile(r"property named '(\w+)'")
 _TITLE = 200
 _TEXT = 2000
 _FROM_PHONE = 1
-_EXISTS = 412
+_MADE, _EXISTS = 204, 412
 _FAULTS = {
     "0x80040217": "the customer is not in Dataverse any more",
     "0x8006088a": "this environment has no such table: cases need Customer Service",
@@ -216,13 +216,15 @@ class DynamicsAdapter(HttpCrmAdapter[DynamicsOptions]):
     async def _create_once(self, entity: str, ours: str, values: Mapping[str, object]) -> str:
         """The key of the row, which is left alone if it is there already."""
         key = str(uuid5(_OURS, f"{entity} {ours}"))
-        await self.ask(
+        reply = await self.ask(
             "PATCH",
             f"{_API}/{entity}s({key})",
             json=values,
             headers={"If-None-Match": "*"},
             accept=frozenset({_EXISTS}),
         )
+        if reply.status not in {_MADE, _EXISTS}:
+            raise PermanentError("the answer has another shape than documented")
         return key
 
     def record_url(self, record: Any) -> str | None:

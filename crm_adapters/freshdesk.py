@@ -21,6 +21,7 @@ from broker.sdk import (
     TicketRef,
     at_once,
     list_at,
+    one_at,
     path_of,
     plain_text,
 )
@@ -146,7 +147,7 @@ class FreshdeskAdapter(HttpCrmAdapter[FreshdeskOptions]):
             path_of("api", "v2", "tickets"),
             json={**_NEW, **self.options.ticket, **requester, **content},
         )
-        return self._ticket(_record(reply.body))
+        return self._ticket(one_at(reply.body))
 
     async def record_outcome(self, note: CallNote) -> None:
         """A private note on the contact's newest ticket: contacts themselves take none."""
@@ -190,7 +191,7 @@ class FreshdeskAdapter(HttpCrmAdapter[FreshdeskOptions]):
 
     async def _view(self, kind: str, identity: object) -> Contact:
         reply = await self.ask("GET", path_of("api", "v2", kind, str(identity)))
-        return _record(reply.body)
+        return one_at(reply.body)
 
     async def _customers(
         self, answers: Sequence[Sequence[Contact]], places: Iterable[str], believed: _Believed
@@ -310,12 +311,6 @@ def _number(identity: str) -> int:
     if not identity.isdecimal():
         raise PermanentError("the customer's id is none of Freshdesk's")
     return int(identity)
-
-
-def _record(body: object) -> Contact:
-    if not isinstance(body, Mapping):
-        raise PermanentError("the answer has another shape than documented")
-    return body
 
 
 def _html(text: str) -> str:

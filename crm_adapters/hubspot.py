@@ -18,6 +18,7 @@ from broker.sdk import (
     TicketRef,
     TokenPlace,
     list_at,
+    one_at,
 )
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ class HubSpotAdapter(HttpCrmAdapter[HubSpotOptions]):
             self._objects(kind, "/batch/read"),
             json={
                 "idProperty": key,
-                "inputs": [{"id": value} for value in values],
+                "inputs": [{"id": value} for value in dict.fromkeys(values)],
                 "properties": [*properties],
                 "propertiesWithHistory": [],
             },
@@ -248,7 +249,7 @@ class HubSpotAdapter(HttpCrmAdapter[HubSpotOptions]):
         new = {"properties": properties, "associations": links}
         reply = await self.ask("POST", self._objects(kind), json=new, accept=_TAKEN)
         if reply.status not in _TAKEN:
-            return reply.body
+            return one_at(reply.body)
         found = await self._read(kind, key, properties[key])
         if not found:
             text = f"hubspot: HTTP {reply.status}: {kind} refused: check the options for them"

@@ -20,7 +20,14 @@ from broker.http_client.credentials import (
     authorizer,
     basic_auth,
 )
-from broker.http_client.crm import HttpCrmAdapter, HttpCrmOptions, Reading, at_once, list_at
+from broker.http_client.crm import (
+    HttpCrmAdapter,
+    HttpCrmOptions,
+    Reading,
+    at_once,
+    list_at,
+    one_at,
+)
 from broker.http_client.dependency import Dependency, NotAskedError
 from broker.http_client.escaping import odata_text, plain_text, soql_text, sosl_term
 from broker.http_client.grants import FixedGrant
@@ -63,6 +70,7 @@ __all__ = [
     "list_at",
     "odata_text",
     "once_more",
+    "one_at",
     "open_session",
     "path_of",
     "plain_text",

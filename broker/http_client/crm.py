@@ -254,9 +254,25 @@ async def at_once(*asking: Coroutine[Any, Any, T]) -> list[T]:
 
 def list_at(body: object, *path: str) -> list[Any]:
     """The list at `path` of an answer. PermanentError if there is none: that is not nobody."""
-    node = body
-    for key in path:
-        node = node.get(key) if isinstance(node, Mapping) else None
+    node = _at(body, path)
     if not isinstance(node, list) or not all(isinstance(item, Mapping) for item in node):
-        raise PermanentError("the answer has another shape than documented")
+        raise _other_shape()
     return node
+
+
+def one_at(body: object, *path: str) -> Mapping[str, Any]:
+    """The one record at `path` of an answer. PermanentError if there is none, or it has no id."""
+    node = _at(body, path)
+    if not isinstance(node, Mapping) or node.get("id") is None:
+        raise _other_shape()
+    return node
+
+
+def _at(body: object, path: Iterable[str]) -> object:
+    for key in path:
+        body = body.get(key) if isinstance(body, Mapping) else None
+    return body
+
+
+def _other_shape() -> PermanentError:
+    return PermanentError("the answer has another shape than documented")

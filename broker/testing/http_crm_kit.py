@@ -35,6 +35,15 @@ LATER_S = 2.0
 AT_ONCE = 20
 MOMENT_S = 0.002
 MANY = 10_000
+TICKET = Ticket("call-1", "Call back, please", 'Line 1\nLöwe & "Söhne"', ADA.id)
+NOTE = CallNote("call-1", ADA.id, "premium", 1_790_000_000.0, "Called; went to an agent.")
+NOT_WRITTEN = {
+    "html": raw(b"<html>Maintenance</html>", headers={"Content-Type": "text/html"}),
+    "truncated": raw(b'{"id": ', headers={"Content-Type": "application/json"}),
+    "unwell": reply({}, status=503),
+    "refused": reply({}, status=403),
+}
+NO_TICKET = {**NOT_WRITTEN, "nothing": reply({}), "null": reply(None), "list": reply([])}
 
 
 class HttpCrmAdapterKit(CrmAdapterKit):
@@ -259,11 +268,22 @@ class TicketKit:
     async def test_a_ticket_is_opened_once_for_each_reference(
         self, vendor: FakeVendor, adapter: CrmAdapter
     ) -> None:
-        wanted = Ticket("call-1", "Call back, please", 'Line 1\nLöwe & "Söhne"', ADA.id)
-        first = await adapter.create_ticket(wanted)
-        assert await adapter.create_ticket(wanted) == first
-        other = await adapter.create_ticket(replace(wanted, reference="call-2", customer_id=None))
+        first = await adapter.create_ticket(TICKET)
+        assert await adapter.create_ticket(TICKET) == first
+        other = await adapter.create_ticket(replace(TICKET, reference="call-2", customer_id=None))
         assert other.id != first.id
+        assert len(vendor.tickets) == 2
+
+    @pytest.mark.parametrize("answer", NO_TICKET.values(), ids=NO_TICKET)
+    async def test_a_ticket_that_was_not_opened_is_an_error(
+        self, vendor: FakeVendor, adapter: CrmAdapter, answer: Answer
+    ) -> None:
+        await adapter.create_ticket(TICKET)
+        vendor.fault, vendor.spared = answer, len(vendor.asked) - 1
+        with pytest.raises(BrokerError):
+            await adapter.create_ticket(replace(TICKET, reference="call-2"))
+        vendor.recover()
+        await adapter.create_ticket(replace(TICKET, reference="call-2"))
         assert len(vendor.tickets) == 2
 
 
@@ -273,10 +293,21 @@ class NoteKit:
     async def test_a_note_is_written_once_for_each_call(
         self, vendor: FakeVendor, adapter: CrmAdapter
     ) -> None:
-        note = CallNote("call-1", ADA.id, "premium", 1_790_000_000.0, "Called; went to an agent.")
-        await adapter.record_outcome(note)
-        await adapter.record_outcome(note)
-        await adapter.record_outcome(replace(note, call_id="call-2"))
+        await adapter.record_outcome(NOTE)
+        await adapter.record_outcome(NOTE)
+        await adapter.record_outcome(replace(NOTE, call_id="call-2"))
+        assert len(vendor.notes) == 2
+
+    @pytest.mark.parametrize("answer", NOT_WRITTEN.values(), ids=NOT_WRITTEN)
+    async def test_a_note_that_was_not_written_is_an_error(
+        self, vendor: FakeVendor, adapter: CrmAdapter, answer: Answer
+    ) -> None:
+        await adapter.record_outcome(NOTE)
+        vendor.fault, vendor.spared = answer, len(vendor.asked) - 1
+        with pytest.raises(BrokerError):
+            await adapter.record_outcome(replace(NOTE, call_id="call-2"))
+        vendor.recover()
+        await adapter.record_outcome(replace(NOTE, call_id="call-2"))
         assert len(vendor.notes) == 2
 
 

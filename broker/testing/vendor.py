@@ -49,6 +49,8 @@ class FakeVendor(ABC):
         """Requests that the vendor is answering now."""
         self.fault: Answer | None = None
         """What it answers instead, if anything; to requests for tokens it goes on answering."""
+        self.spared = 0
+        """How many more requests are answered as usual before that."""
         self.tickets: list[dict[str, Any]] = []
         """What `create_ticket` has opened, as the vendor keeps it."""
         self.notes: list[dict[str, Any]] = []
@@ -141,8 +143,9 @@ class FakeVendor(ABC):
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         asked = await _asked(request)
         self.asked.append(asked)
-        if self.fault is not None:
+        if self.fault is not None and not self.spared:
             return await self.fault(request)
+        self.spared = max(0, self.spared - 1)
         resource = request.match_info.route.resource
         if resource is None:
             self.strays.append(asked.line)

@@ -45,7 +45,7 @@ class SalesforceAdapter(HttpCrmAdapter[SalesforceOptions]):
     """
 
     name = "salesforce"
-    rights = "`API Enabled`, and to read the objects and fields named in the options"
+    rights = "`API Enabled`, and to read the objects (`View All`) and fields named in the options"
     options_type = SalesforceOptions
     token = TokenPlace(url="/services/oauth2/token")
 

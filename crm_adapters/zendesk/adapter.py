@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from broker.sdk import (
@@ -17,13 +17,14 @@ from broker.sdk import (
     TokenPlace,
     at_once,
     list_at,
+    one_at,
     plain_text,
 )
 from crm_adapters.zendesk.options import ORGANIZATION_FIELD, USER_FIELD, ZendeskOptions
 from crm_adapters.zendesk.users import get_of, is_customer, users_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from broker.sdk import Customer, Ticket
     from crm_adapters.zendesk.users import User
@@ -99,7 +100,7 @@ class ZendeskAdapter(HttpCrmAdapter[ZendeskOptions]):
             if known is None:
                 raise self.refused(reply)
             return known
-        return self._ticket_ref(_part(reply.body, "ticket"))
+        return self._ticket_ref(one_at(reply.body, "ticket"))
 
     def record_url(self, record: User) -> str | None:
         return f"{self._site}/agent/users/{record.get('id')}"
@@ -107,8 +108,9 @@ class ZendeskAdapter(HttpCrmAdapter[ZendeskOptions]):
     async def ping(self) -> str:
         """Asks besides who we are and which custom fields exist: a search never tells."""
         done = await super().ping()
-        me = _part((await self.ask("GET", "/api/v2/users/me")).body, "user")
-        if me.get("role") not in {"agent", "admin"}:
+        told = (await self.ask("GET", "/api/v2/users/me")).body
+        me = told.get("user") if isinstance(told, Mapping) else None
+        if not isinstance(me, Mapping) or me.get("role") not in {"agent", "admin"}:
             raise PermanentError(f"{self.name}: a right is missing; needed: {self.rights}")
         unknown = [name for name in self._attributes if name not in me]
         unknown += await self._unknown(USER_FIELD, "user_fields")
@@ -164,13 +166,6 @@ def _endings(spellings: Iterable[str]) -> list[str]:
     return sorted(
         one for one in digits if not any(one != other and one.endswith(other) for other in digits)
     )
-
-
-def _part(body: object, name: str) -> Mapping[str, Any]:
-    part = body.get(name) if isinstance(body, Mapping) else None
-    if not isinstance(part, Mapping):
-        raise PermanentError("the answer has another shape than documented")
-    return part
 
 
 def _id(customer_id: str) -> int:

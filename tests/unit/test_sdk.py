@@ -15,7 +15,16 @@ PROMISED = {
     *("HttpCrmAdapter", "HttpCrmOptions", "Auth", "TokenHeader", "TokenPlace", "FixedGrant"),
     *("Fields", "Place", "Places", "Pattern", "Region", "Reading", "Get", "authorizer"),
     *("CallNote", "Ticket", "TicketRef", "UnauthorizedError", "has_number", "spelled"),
-    *("list_at", "text_of", "texts_of", "soql_text", "sosl_term", "odata_text", "plain_text"),
+    *(
+        "list_at",
+        "one_at",
+        "text_of",
+        "texts_of",
+        "soql_text",
+        "sosl_term",
+        "odata_text",
+        "plain_text",
+    ),
 }
 
 

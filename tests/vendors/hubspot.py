@@ -106,7 +106,7 @@ class FakeHubSpot(FakeVendor):
         return described and contacts is not None and contacts.forbids(asked) is not None
 
     def skeleton(self, asked: Asked) -> object:
-        """How many spellings a number has is not part of the shape."""
+        """How many spellings a number or a reference has is not part of the shape."""
         return _shape(super().skeleton(asked))
 
     async def _search(self, request: web.Request) -> web.Response:
@@ -249,7 +249,9 @@ def _calculated(stored: str | None) -> str | None:
 def _shape(node: object) -> object:
     if not isinstance(node, tuple):
         return node
-    return tuple("..." if one and one[0] == "values" else _shape(one) for one in node)
+    if node and node[0] in {"values", "inputs"}:
+        return (node[0], frozenset(node[1]))
+    return tuple(_shape(one) for one in node)
 
 
 def _invalid() -> Refusal:

@@ -275,6 +275,7 @@ class TestHubSpotOfLists(HttpCrmAdapterKit):
         vendor.unindexed = {ADA.id}
         assert ids(await by_reference(adapter, ADA.typed)) == {ADA.id}
         assert vendor.asked[0].line == "POST /crm/objects/2026-09/contacts/batch/read"
+        assert orjson.loads(vendor.asked[0].body)["inputs"] == [{"id": ADA.reference}]
 
     async def test_ping_names_a_list_that_does_not_exist(
         self, vendor: FakeHubSpot, http: aiohttp.ClientSession

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from broker.domain.call import Phone, Reference
 from broker.domain.errors import PermanentError, TemporaryError
-from broker.http_client import HttpCrmAdapter, HttpCrmOptions, list_at, open_session
+from broker.http_client import HttpCrmAdapter, HttpCrmOptions, list_at, one_at, open_session
 from broker.ports import set_deadline
 from broker.testing.loopback import LOOPBACK
 from broker.testing.scripted_server import ScriptedServer, hang, reply
@@ -201,3 +201,10 @@ def test_an_answer_without_the_documented_list_is_an_error(body: object) -> None
 def test_an_empty_list_is_nobody() -> None:
     assert list_at({"a": {"b": []}}, "a", "b") == []
     assert list_at([{"id": 1}]) == [{"id": 1}]
+
+
+@pytest.mark.parametrize("body", [None, [], {}, {"a": None}, {"a": []}, {"a": {"name": "x"}}])
+def test_a_record_without_an_id_is_an_answer_of_another_shape(body: object) -> None:
+    with pytest.raises(PermanentError, match="another shape"):
+        one_at(body, "a")
+    assert one_at({"a": {"id": 0}}, "a") == {"id": 0}
