@@ -25,6 +25,8 @@ _EMPTY: dict[str, Any] = {
 }
 """Every field that has an age, and what it holds if it has no value. An id has none."""
 AGING = frozenset(_EMPTY)
+_ROUTING = ("premium", "email", "track_id")
+"""What decides the route of who is not premium; there it counts also what he did not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,10 @@ class CacheRules:
     fields: Mapping[str, float] = field(default_factory=dict)
     """Fields that may be older than `found_s`."""
 
+    def oldest(self, name: str) -> float:
+        """How old this field may be when it is told."""
+        return self.fields.get(name, self.found_s)
+
     def keep_s(self, customers: tuple[Customer, ...]) -> float:
         """How long this answer is of any use; 0 = not at all."""
         if len(customers) != 1:
@@ -49,8 +55,13 @@ class CacheRules:
         return age_s < (self.found_s if len(customers) == 1 else self.not_found_s)
 
     def complete(self, customers: tuple[Customer, ...], age_s: float) -> bool:
-        """Whether the answer may be told while it is asked for anew: no field is too old."""
-        return len(customers) == 1 and not any(self._too_old(customers[0], age_s))
+        """Whether the answer may be told while it is asked for anew: no field is too old.
+
+        Whoever is not premium may have got a track id since, or an email: that ages as well.
+        """
+        if len(customers) != 1 or any(self._too_old(customers[0], age_s)):
+            return False
+        return customers[0].premium is True or all(age_s < self.oldest(f) for f in _ROUTING)
 
     def rest(self, customers: tuple[Customer, ...], age_s: float) -> tuple[Customer, ...]:
         """What may be told if the CRM cannot be heard: the customer without what is too old.
@@ -65,5 +76,5 @@ class CacheRules:
 
     def _too_old(self, customer: Customer, age_s: float) -> Iterator[str]:
         for name, empty in _EMPTY.items():
-            if getattr(customer, name) != empty and age_s >= self.fields.get(name, self.found_s):
+            if getattr(customer, name) != empty and age_s >= self.oldest(name):
                 yield name

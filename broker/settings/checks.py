@@ -8,7 +8,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from broker import plugins
+from broker.domain.caching import AGING
 from broker.domain.call import Alphabet
+from broker.domain.customer import CUSTOMER_FIELDS
 from broker.domain.messages import EMAIL, Sender, When
 from broker.domain.variables import OPTIONAL_PROFILE, OPTIONAL_STEP, PROFILE, STEP, default_name
 from broker.settings.faults import Fault, unknown
@@ -145,15 +147,20 @@ def _caches(crm: Mapping[str, Crm]) -> Iterator[Fault]:
 
 
 def _identities(crm: Mapping[str, Crm], lookup: LookupSettings) -> Iterator[Fault]:
-    """Where several CRMs answer, an answer without the email would be another person's."""
-    heard = {name: settings.cache for name, settings in crm.items() if not settings.shadow}
-    if len(heard) == 1 or lookup.same_person_key is not None:
-        return
-    for name, cache in heard.items():
-        premium_s, email_s = (cache.fields.get(f, cache.found_s) for f in ("premium", "email"))
-        if email_s < premium_s:
-            problem = "must be as long as premium: by it the answers of several CRMs are one person"
-            yield Fault(("crm", name, "cache", "fields", "email"), problem)
+    """What a cache still tells when its CRM is late has to be comparable with the others."""
+    answering = {
+        name: settings.cache.rules() for name, settings in crm.items() if not settings.shadow
+    }
+    key = lookup.same_person_key
+    told_by = {"email", *([key if key in CUSTOMER_FIELDS else "extra"] if key else [])}
+    for name, rules in answering.items():
+        if rules is None or len(answering) == 1:
+            continue
+        longest = max(rules.oldest("premium"), rules.oldest("email"))
+        for field in sorted(told_by & AGING):
+            if rules.oldest(field) < longest:
+                problem = "must be as long as premium and email: it says whether two CRMs mean one"
+                yield Fault(("crm", name, "cache", "fields", field), f"{problem} person")
 
 
 def _folding(crm: Mapping[str, Crm], reference: ReferenceSettings) -> Iterator[Fault]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import get_args
 
 import pytest
@@ -49,6 +49,16 @@ def test_a_customer_without_anything_too_old_is_complete() -> None:
     assert not RULES.complete((ADA,), 60.0), "of his track id nothing is said"
     assert not RULES.complete((), 5.0)
     assert not RULES.complete((ADA, BOB), 5.0)
+
+
+def test_what_a_customer_did_not_have_ages_too_unless_he_is_premium() -> None:
+    """He may have ordered since, and would be sent to self service."""
+    without_order = replace(ADA, track_id=None, name=None)
+    assert RULES.complete((without_order,), 59.0)
+    assert not RULES.complete((without_order,), 60.0)
+    assert not RULES.complete((replace(without_order, premium=None),), 60.0)
+    assert RULES.complete((replace(without_order, premium=True),), 60.0)
+    assert CacheRules(60.0, 10.0, {**RULES.fields, "track_id": DAY}).complete((without_order,), 60)
 
 
 def test_what_is_too_old_is_left_out_of_the_rest() -> None:

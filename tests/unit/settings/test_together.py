@@ -127,22 +127,31 @@ def test_a_cache_keeps_nobody_for_longer_than_somebody(
     assert faults_of(crm={"shop": shop | {"cache": cache}}) == faults
 
 
-def test_where_several_crms_answer_the_email_is_kept_as_long_as_premium(
-    tables: Tables, faults_of: FaultsOf
+@pytest.mark.parametrize(
+    ("fields", "key", "short"),
+    [
+        ({"premium": 60}, None, ["email"]),
+        ({"premium": 60, "email": 59}, None, ["email"]),
+        ({"premium": 60, "email": 60}, None, []),
+        ({"name": 60}, None, []),
+        ({"premium": 60, "email": 60}, "customer_no", ["extra"]),
+        ({"premium": 60, "email": 60, "extra": 60}, "extra.customer_no", []),
+        ({"premium": 60, "email": 60}, "track_id", ["track_id"]),
+        ({"premium": 60, "email": 60}, "id", []),
+    ],
+)
+def test_what_a_cache_tells_of_a_late_crm_can_be_compared_with_other_crms(
+    fields: dict[str, int], key: str | None, short: list[str], tables: Tables, faults_of: FaultsOf
 ) -> None:
     shop = tables()["crm"]["shop"]
-    short = shop | {"cache": {"found_s": 60, "fields": {"premium": 86400}}}
-    fault = (
-        "crm.shop.cache.fields.email: must be as long as premium: "
-        "by it the answers of several CRMs are one person"
-    )
-    assert faults_of(crm={"shop": short}) == []
-    assert faults_of(crm={"shop": short, "erp": shop}) == [fault]
-    assert faults_of(crm={"shop": short, "erp": shop | {"shadow": True}}) == []
-    keyed = {"same_person_key": "extra.id"}
-    assert faults_of(crm={"shop": short, "erp": shop}, lookup=keyed) == []
-    long = shop | {"cache": {"fields": {"premium": 86400, "email": 86400}}}
-    assert faults_of(crm={"shop": long, "erp": shop}) == []
+    cached = shop | {"cache": {"found_s": 10, "fields": fields}}
+    lookup = {"same_person_key": key} if key else {}
+    found = faults_of(crm={"shop": cached, "erp": shop}, lookup=lookup)
+    assert [fault.partition(":")[0] for fault in found] == [
+        f"crm.shop.cache.fields.{field}" for field in short
+    ]
+    for alone in ({"shop": cached}, {"shop": cached, "erp": shop | {"shadow": True}}):
+        assert faults_of(crm=alone, lookup=lookup) == []
 
 
 def test_only_what_can_age_may_be_kept_for_a_time_of_its_own(
