@@ -106,11 +106,16 @@ class Tracking:
         return next(((name, to) for name, to in places if to), None)
 
     def address(self, record: Record, channel: str) -> str | None:
-        """Where `channel` reaches the customer of this call: an E.164 number, or an email."""
-        if self.recipients is None or channel != self.channel:
-            return record.customer.email if record.customer is not None else None
-        phone = self.recipients.choose(record)
-        return phone.e164 if phone is not None else None
+        """Where `channel` reaches the customer of this call: an E.164 number, or an email.
+
+        None also for a channel that is not the configured one any more: nobody knows what it takes.
+        """
+        if channel == self.channel and self.recipients is not None:
+            phone = self.recipients.choose(record)
+            return phone.e164 if phone is not None else None
+        if record.customer is None or channel not in {self.channel, EMAIL}:
+            return None
+        return record.customer.email
 
     @property
     def refusal(self) -> str | None:

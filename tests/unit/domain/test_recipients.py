@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from broker.domain.call import Phone
 from broker.domain.customer import Customer, LookupState
+from broker.domain.messages import Tracking
 from broker.domain.recipients import Recipients
 from broker.domain.record import NUMBER, Record, Step
 
@@ -73,3 +76,12 @@ def test_who_typed_a_reference_is_written_to_at_numbers_on_file_only() -> None:
 def test_a_call_without_customer_has_no_recipient() -> None:
     nobody = Record("c1", 0.0, 9.0, steps=(by_number(MOBILE, LookupState.NOT_FOUND),))
     assert GERMANY.choose(nobody) is None
+
+
+def test_a_channel_that_tracking_no_longer_names_reaches_nobody() -> None:
+    """A text message that waits while the operator changes to email must not go to an address."""
+    record = replace(call(by_number(MOBILE)), customer=Customer("7", email="ada@example.com"))
+    assert Tracking(channel="sms", recipients=GERMANY).address(record, "sms") == MOBILE
+    assert Tracking(channel="email").address(record, "sms") is None
+    assert Tracking(channel="texts", recipients=GERMANY).address(record, "sms") is None
+    assert Tracking(channel="texts", recipients=GERMANY).address(record, "email") is not None
