@@ -21,7 +21,7 @@ from broker.domain.errors import (
 from broker.http_client.client import Authorizer
 from broker.http_client.grants import RefreshGrant
 from broker.http_client.repeat import once_more
-from broker.ports import SharedToken
+from broker.ports import SharedToken, set_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,6 +36,8 @@ FIRST_SHARE = 0.15
 """Of FETCH_S: everybody waits for the same fetch, so one that got stuck is given up soon."""
 PAUSE_S = 5.0
 """After a renewal in the background failed, with the old token still good."""
+LAST_FETCH_S = 1.0
+"""What a fetch that is under way may still take when the process ends."""
 REFUSED_S = 30.0
 """How long refused credentials are not tried again: every try may count towards a lock-out."""
 REJECTED_S = 10.0
@@ -181,6 +183,8 @@ class OAuthToken(Authorizer):
 
     async def aclose(self) -> None:
         if self._fetch is not None:
+            # A refresh token that is being replaced is lost if nobody waits for its successor.
+            await asyncio.wait([self._fetch], timeout=LAST_FETCH_S)
             self._fetch.cancel()
             with contextlib.suppress(asyncio.CancelledError, BrokerError):
                 await self._fetch
@@ -193,6 +197,7 @@ class OAuthToken(Authorizer):
         return self._fetch
 
     async def _fetched(self) -> _Token:
+        set_deadline(FETCH_S)  # not that of the lookup that happened to need it first
         try:
             self._token = await (self._shared(self._tokens) if self._tokens else self._asked())
         except BrokerError as exc:

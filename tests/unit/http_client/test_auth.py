@@ -10,8 +10,9 @@ import pytest
 
 from broker.domain.errors import BrokerError, ConfigError, PermanentError, TemporaryError
 from broker.http_client import FixedHeaders, JsonClient, OAuthToken, Reply
-from broker.http_client.auth import PAUSE_S, REFUSED_S, REJECTED_S
+from broker.http_client.auth import FETCH_S, PAUSE_S, REFUSED_S, REJECTED_S
 from broker.http_client.grants import FixedGrant
+from broker.ports import set_deadline, time_left
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,6 +39,8 @@ class Endpoint(JsonClient):
     next: list[Reply | BrokerError] = field(default_factory=list)
     forms: list[dict[str, str]] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
+    left: list[float] = field(default_factory=list)
+    """Seconds that each request could have waited for its turn."""
     budget: bool = True
     """Whether one more request may be sent."""
 
@@ -50,6 +53,7 @@ class Endpoint(JsonClient):
     async def request(self, method: str, path: str, **rest: Any) -> Reply:
         assert (method, path) == ("POST", "/oauth/token")
         self.forms.append(dict(rest["form"]))
+        self.left.append(time_left(0.0))
         await self.open.wait()
         if self.next:
             answer = self.next.pop(0)
@@ -114,6 +118,15 @@ async def test_a_caller_whose_deadline_ends_does_not_stop_the_fetch(
     endpoint.open.set()
     assert await token.headers() == bearer(1)
     assert len(endpoint.forms) == 1
+
+
+async def test_a_fetch_has_its_own_time_not_what_is_left_of_the_first_caller_s_lookup(
+    token: OAuthToken, endpoint: Endpoint
+) -> None:
+    """It would never get its turn at a CRM with rate_per_s."""
+    set_deadline(0.01)
+    await token.headers()
+    assert endpoint.left[0] == pytest.approx(FETCH_S, abs=1.0)
 
 
 async def test_nobody_waits_for_a_renewal_while_the_old_token_is_good(

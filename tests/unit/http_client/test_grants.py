@@ -40,6 +40,8 @@ class RotatingEndpoint(Endpoint):
 
     good = "first"
     rotates = True
+    answers: asyncio.Event | None = None
+    """The answer is held back until then."""
 
     async def request(self, method: str, path: str, **rest: Any) -> Reply:
         reply = await super().request(method, path, **rest)
@@ -48,6 +50,8 @@ class RotatingEndpoint(Endpoint):
         if not self.rotates:
             return reply
         self.good = f"r{len(self.forms)}"
+        if self.answers is not None:
+            await self.answers.wait()
         return Reply(200, {**reply.body, "refresh_token": f"{self.good}\n"}, {})
 
     @property
@@ -158,6 +162,26 @@ async def test_the_newest_refresh_token_is_every_replicas(
     clock.now += HOUR_S
     for headers in await asyncio.gather(first.headers(), second.headers()):
         assert headers == bearer(3)
+    assert endpoint.shown == ["first", "r1", "r2"]
+
+
+async def test_a_process_that_ends_still_keeps_the_token_that_is_on_its_way(
+    replica: Callable[..., OAuthToken], endpoint: RotatingEndpoint, clock: Clock
+) -> None:
+    """The server takes no other one from then on, so nobody would get in any more."""
+    one = replica()
+    await one.headers()
+    clock.now += HOUR_S - 60
+    endpoint.answers = asyncio.Event()
+    await one.headers()  # and renews it behind
+    while endpoint.good != "r2":
+        await asyncio.sleep(0)
+    closing = asyncio.create_task(one.aclose())
+    await asyncio.sleep(0)
+    endpoint.answers.set()
+    await closing
+    clock.now += HOUR_S
+    assert await replica().headers() == bearer(3)
     assert endpoint.shown == ["first", "r1", "r2"]
 
 
