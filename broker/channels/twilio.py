@@ -39,7 +39,7 @@ class TwilioOptions(SmsOptions):
     """Of the account, or the secret of `api_key`."""
     api_key: Sid | None = None
     sender: str | None = Field(None, pattern=r"^(\+[1-9][0-9]{4,14}|[A-Za-z0-9 ]{1,11})$")
-    """A number in E.164, a short code with `+` left out is not; or an alphanumeric sender."""
+    """A number in E.164, a short code, or an alphanumeric sender of up to 11 characters."""
     messaging_service_sid: Sid | None = None
     timeout_ms: int = Field(15_000, gt=0)
 
