@@ -62,7 +62,7 @@ class FakePlatform(CallPlatform):
     told: int = 0
     """How often it was asked for one of these two."""
     _faults: deque[BrokerError | None] = field(default_factory=deque)
-    _hook_faults: deque[BrokerError] = field(default_factory=deque)
+    _hook_faults: deque[Exception] = field(default_factory=deque)
     _ended: set[str] = field(default_factory=set)
     _gate: asyncio.Event | None = None
 
@@ -72,7 +72,7 @@ class FakePlatform(CallPlatform):
         """The next writes fail with these, one each; None = that one succeeds."""
         self._faults.extend(faults)
 
-    def fail_hooks(self, *faults: BrokerError) -> None:
+    def fail_hooks(self, *faults: Exception) -> None:
         """The next screen pops and outcomes fail with these, one each."""
         self._hook_faults.extend(faults)
 

@@ -9,6 +9,7 @@ import pytest
 
 from broker.domain.call import Phone
 from broker.domain.customer import Customer
+from broker.domain.people import hashed
 from broker.stores.connection import Store, open_store
 from broker.stores.customers import FORGET_CHUNK, FORGOTTEN_S, RedisCustomerCache
 from broker.testing.fake_clock import SetClock
@@ -195,6 +196,24 @@ async def test_what_was_asked_before_is_not_kept_after(
     assert not await cache.answered(asked_at, "shop", ADA_CALLS, ADA)
     assert await cache.known() is None
     assert await cache.ask("shop", ADA_CALLS, ADA), "what is asked after it is kept"
+
+
+async def test_what_was_asked_in_the_same_millisecond_is_not_kept_either(cache: Cache) -> None:
+    asked_at = (await cache.recall("shop", ADA_CALLS)).at
+    await cache.drop_number("shop", ADA_CALLS.e164)
+    assert not await cache.answered(asked_at, "shop", ADA_CALLS, ADA)
+
+
+async def test_the_index_of_a_number_that_many_share_does_not_grow_for_ever(
+    cache: Cache, clock: SetClock, store: Store
+) -> None:
+    index = store.key("cached", hashed("ada@example.com"))
+    for n in range(3):
+        await cache.ask("shop", Phone.from_e164(f"+4930231250{n:02d}"), ADA)
+    assert await store.client.zcard(index) == 3
+    await clock.sleep(60.0)
+    await cache.ask("shop", ADA_CALLS, ADA)
+    assert await store.client.zcard(index) == 1
 
 
 async def test_a_change_in_one_crm_leaves_answers_of_another_alone(

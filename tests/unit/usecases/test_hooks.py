@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from broker.domain.errors import AnswerLostError, BrokerError, PermanentError, TemporaryError
+from broker.domain.errors import AnswerLostError, PermanentError, TemporaryError
 from broker.domain.hooks import Hook, HookResult
 from broker.domain.record import NUMBER
 from broker.usecases.hooks import AT_ONCE, WAITING
@@ -148,10 +148,11 @@ async def test_a_platform_that_wants_neither_is_told_nothing(
         (TemporaryError("503"), HookResult.FAILED),
         (PermanentError("403"), HookResult.FAILED),
         (AnswerLostError("lost"), HookResult.UNKNOWN),
+        (RuntimeError(CALLER), HookResult.UNKNOWN),
     ],
 )
 async def test_what_fails_is_counted_said_once_and_never_repeated(
-    world: World, premium: Customer, fault: BrokerError, result: HookResult
+    world: World, premium: Customer, fault: Exception, result: HookResult
 ) -> None:
     replica, record = await known(world, premium)
     world.platform.fail_hooks(fault, fault)

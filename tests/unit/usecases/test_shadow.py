@@ -229,9 +229,11 @@ async def test_closing_leaves_no_comparison_running(world: World, shadow: FakeCr
     replica = world.replica()
     record = await world.starts(replica)
     await world.until(record, lambda r: r.step(NUMBER).done)
+    began = world.clock.monotonic()
     await replica.shadows.aclose()
     assert not replica.shadows._running
     assert shadow.cancelled == 1
+    assert world.clock.monotonic() - began < 0.1, "not by its own time limit"
 
 
 async def test_closing_does_not_wait_for_one_that_ignores_it(world: World) -> None:
