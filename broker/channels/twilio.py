@@ -13,6 +13,7 @@ from broker.sdk import (
     JsonClient,
     OptedOutError,
     PermanentError,
+    UnauthorizedError,
     basic_auth,
     handed_over,
 )
@@ -27,6 +28,7 @@ _OPTED_OUT = 21610
 """The recipient has texted STOP (Twilio, error 21610). Twilio advises against deciding by other
 codes, as it keeps splitting them up."""
 _REFUSED = frozenset({400, 404})
+_NOBODYS = {"To": "+12025550199", "PageSize": "1"}
 Sid = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}[0-9a-fA-F]{32}$")]
 
 
@@ -82,14 +84,25 @@ class TwilioChannel(Channel):
         return _taken(reply) if reply is not None else None
 
     async def ping(self) -> str:
-        """Reads the account; ConfigError if it is not active. Nothing is sent."""
+        """Tries the credentials; ConfigError if they are refused or the account is not active.
+
+        Nothing is sent. With an API key the account cannot be read (Twilio, "Types of keys": only a
+        main key may), so it is messages to a number that nobody has.
+        """
         options = self._options
-        reply = await self._client.request("GET", f"{API}/{options.account_sid}.json", within=5.0)
+        path, by_key = f"{API}/{options.account_sid}", options.api_key is not None
+        path, params = (path + "/Messages.json", _NOBODYS) if by_key else (path + ".json", None)
+        try:
+            reply = await self._client.request("GET", path, params=params, within=5.0)
+        except UnauthorizedError:
+            text = "twilio: the credentials were refused: check account_sid, api_key and auth_token"
+            raise ConfigError(text) from None
         status = reply.body.get("status") if isinstance(reply.body, dict) else None
-        if status != "active":
+        if not by_key and status != "active":
             raise ConfigError("twilio: the account is not active")
         who = options.sender or "a messaging service"
-        return f"the account is active; sends as {who} to {', '.join(sorted(options.countries))}"
+        taken = "the API key is taken" if by_key else "the account is active"
+        return f"{taken}; sends as {who} to {', '.join(sorted(options.countries))}"
 
 
 def _taken(reply: Reply) -> str | None:

@@ -18,6 +18,8 @@ WEBHOOK_SECRET = "whsec_c2FuZGJveCB3ZWJob29rIHNlY3JldCwgd29ydGhsZXM="  # noqa: S
 TWILIO_ACCOUNT = "AC" + "5a" * 16
 TWILIO_TOKEN = "sandbox-twilio-token"  # noqa: S105 - as above
 """What the sandbox's Twilio takes."""
+TWILIO_KEY = "SK" + "5a" * 16
+"""An API key of the kind standard, with TWILIO_TOKEN as its secret."""
 
 CLIENT_ID = "sandbox-client"
 CLIENT_SECRET = "sandbox-secret"  # noqa: S105 - as above

@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import BasicAuth, web
 
 from broker.domain.call import Phone
-from broker.sandbox.credentials import TWILIO_ACCOUNT, TWILIO_TOKEN
+from broker.sandbox.credentials import TWILIO_ACCOUNT, TWILIO_KEY, TWILIO_TOKEN
 from broker.sandbox.state import Sent, new_id
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from broker.sandbox.state import SandboxState
 
 _ACCOUNT = "/2010-04-01/Accounts/{account}"
+_LOGINS = frozenset({TWILIO_ACCOUNT, TWILIO_KEY})
 
 
 class Twilio:
-    """`POST .../Messages.json` and `GET .../Accounts/{sid}.json`."""
+    """`POST` and `GET .../Messages.json`, and `GET .../Accounts/{sid}.json`."""
 
     def __init__(self, state: SandboxState) -> None:
         self._state = state
@@ -29,14 +32,23 @@ class Twilio:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get(_ACCOUNT + ".json", self.account),
+            web.get(_ACCOUNT + "/Messages.json", self.messages),
             web.post(_ACCOUNT + "/Messages.json", self.send),
         ]
 
     async def account(self, request: web.Request) -> web.Response:
-        """The account, `active`; 401 with Twilio's error 20003 for wrong credentials."""
-        if not _admitted(request):
+        """The account, `active`; 401 with Twilio's error 20003 for wrong credentials and keys."""
+        if not _admitted(request, {TWILIO_ACCOUNT}):
             return _error(HTTPStatus.UNAUTHORIZED, 20003)
         return web.json_response({"sid": TWILIO_ACCOUNT, "status": "active"})
+
+    async def messages(self, request: web.Request) -> web.Response:
+        """The messages to the number `To`."""
+        if not _admitted(request):
+            return _error(HTTPStatus.UNAUTHORIZED, 20003)
+        to = request.query.get("To")
+        found = [m for m in self._state.outbox if (m.kind, m.to) == ("sms", to)]
+        return web.json_response({"messages": [_shown(message) for message in found]})
 
     async def send(self, request: web.Request) -> web.Response:
         """201 with the message, `queued`; 400 with Twilio's code for what it does not take."""
@@ -55,12 +67,12 @@ class Twilio:
         return web.json_response(_shown(message), status=HTTPStatus.CREATED)
 
 
-def _admitted(request: web.Request) -> bool:
+def _admitted(request: web.Request, logins: AbstractSet[str] = _LOGINS) -> bool:
     try:
         given = BasicAuth.decode(request.headers.get("Authorization", ""))
     except ValueError:
         return False
-    ours = request.match_info["account"] == TWILIO_ACCOUNT == given.login
+    ours = request.match_info["account"] == TWILIO_ACCOUNT and given.login in logins
     return ours and hmac.compare_digest(given.password.encode(), TWILIO_TOKEN.encode())
 
 

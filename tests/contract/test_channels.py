@@ -17,6 +17,7 @@ from broker.channels.twilio import TwilioChannel, TwilioOptions
 from broker.channels.webhook import WebhookChannel, WebhookOptions
 from broker.domain.errors import (
     AnswerLostError,
+    ConfigError,
     OptedOutError,
     PermanentError,
     TemporaryError,
@@ -26,6 +27,7 @@ from broker.ports import Clock
 from broker.sandbox.credentials import (
     PLATFORM_TOKEN,
     TWILIO_ACCOUNT,
+    TWILIO_KEY,
     TWILIO_TOKEN,
     WEBHOOK_SECRET,
 )
@@ -170,13 +172,14 @@ class TestTwilio(SmsKit):
         return self.at(f"{url}/twilio", http)
 
     @staticmethod
-    def at(base_url: str, http: aiohttp.ClientSession) -> Channel:
+    def at(base_url: str, http: aiohttp.ClientSession, **more: str) -> Channel:
         options = {
             "base_url": base_url,
             "account_sid": TWILIO_ACCOUNT,
             "auth_token": TWILIO_TOKEN,
             "sender": "+4915735980000",
             "countries": ["DE"],
+            **more,
         }
         return TwilioChannel(TwilioOptions.model_validate(options), http)
 
@@ -186,6 +189,26 @@ class TestTwilio(SmsKit):
             await channel.send(self.envelope(), within=20.0)
         assert await self.taken() == []
 
+    async def test_a_standard_api_key_which_cannot_read_the_account_is_in_order(
+        self, channel: Channel
+    ) -> None:
+        async with open_session(LOOPBACK) as http:
+            by_key = self.at(f"{self.sandbox.base_url}/twilio", http, api_key=TWILIO_KEY)
+            assert "the API key is taken" in await by_key.ping()
+            assert await by_key.send(self.envelope(), within=20.0)
+        assert "the account is active" in await channel.ping()
+
+    @pytest.mark.parametrize("more", [{}, {"api_key": TWILIO_KEY}])
+    async def test_wrong_credentials_are_explained(
+        self,
+        channel: Channel,  # noqa: ARG002 - runs the sandbox
+        more: dict[str, str],
+    ) -> None:
+        async with open_session(LOOPBACK) as http:
+            url = f"{self.sandbox.base_url}/twilio"
+            with pytest.raises(ConfigError, match="check account_sid, api_key and auth_token"):
+                await self.at(url, http, auth_token="wrong", **more).ping()
+
     async def test_what_is_sent_is_what_the_vendors_own_file_allows(self) -> None:
         messages = spec("twilio_messages_v2010.json")
         if messages is None:
@@ -193,7 +216,8 @@ class TestTwilio(SmsKit):
         taken = reply({"sid": "SM" + "0" * 32}, status=201)
         async with ScriptedServer(taken) as twilio, open_session(LOOPBACK) as http:
             await self.at(twilio.url, http).send(self.envelope(), within=20.0)
-        assert [messages.forbids(asked) for asked in twilio.asked] == [None]
+            await self.at(twilio.url, http, api_key=TWILIO_KEY).ping()
+        assert [messages.forbids(asked) for asked in twilio.asked] == [None, None]
 
 
 class TestBabelforceSms(SmsKit):
@@ -216,6 +240,13 @@ class TestBabelforceSms(SmsKit):
             "ivr.purpose": "tracking",
             "ivr.track_id": "CANARY-ORDER",
         }
+
+    @pytest.mark.parametrize("state", ["failed", "validation_failed"])
+    async def test_what_cannot_be_sent_is_no_success(self, state: str) -> None:
+        answer = reply({"success": True, "item": {"id": "s1", "state": state}})
+        async with ScriptedServer(answer) as babelforce, open_session(LOOPBACK) as http:
+            with pytest.raises(PermanentError, match=state):
+                await self.made(babelforce.url, http).send(self.envelope(), within=20.0)
 
 
 class RealClock(Clock):

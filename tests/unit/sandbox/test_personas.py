@@ -175,7 +175,7 @@ def test_the_page_names_the_wrong_references_and_the_hotline() -> None:
 def test_the_sandbox_page_names_every_credential() -> None:
     text = (DOCS / "sandbox.md").read_text()
     values = [value for name, value in vars(credentials).items() if name.isupper()]
-    assert len(values) == 10
+    assert len(values) == 11
     assert all(f"`{value}`" in text for value in values)
 
 
