@@ -235,8 +235,7 @@ class DynamicsAdapter(HttpCrmAdapter[DynamicsOptions]):
         if not isinstance(key, str) or _KEY.fullmatch(key) is None:
             return None
         app = f"&appid={self.options.app_id}" if self.options.app_id else ""
-        page = f"main.aspx?etn={entity}&pagetype=entityrecord&id=%7B{key}%7D{app}"
-        return f"{self.options.base_url.strip().rstrip('/')}/{page}"
+        return self.page(f"/main.aspx?etn={entity}&pagetype=entityrecord&id=%7B{key}%7D{app}")
 
     def advice(self, refused: Reply) -> str:
         error = refused.body.get("error") if isinstance(refused.body, Mapping) else None

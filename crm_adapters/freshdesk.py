@@ -108,7 +108,7 @@ class FreshdeskAdapter(HttpCrmAdapter[FreshdeskOptions]):
         )
 
     def record_url(self, record: Contact) -> str:
-        return f"{self._site}/a/contacts/{record['id']}"
+        return self.page(f"/a/contacts/{record['id']}")
 
     def advice(self, refused: Reply) -> str:
         """Also names the field that Freshdesk does not know, if it is one of ours."""
@@ -162,10 +162,6 @@ class FreshdeskAdapter(HttpCrmAdapter[FreshdeskOptions]):
                 path_of("api", "v2", "tickets", ticket, "notes"),
                 json={"body": _html(f"{note.text} {mark}"), "private": True},
             )
-
-    @property
-    def _site(self) -> str:
-        return self.options.base_url.rstrip("/")
 
     @property
     def _places(self) -> tuple[str, ...]:
@@ -247,7 +243,7 @@ class FreshdeskAdapter(HttpCrmAdapter[FreshdeskOptions]):
 
     def _ticket(self, ticket: Contact) -> TicketRef:
         identity = str(ticket.get("id"))
-        return TicketRef(identity, f"{self._site}/a/tickets/{identity}")
+        return TicketRef(identity, self.page(f"/a/tickets/{identity}"))
 
     async def _is_noted(self, ticket: str, mark: str) -> bool:
         """Whether one of the ticket's conversations holds the mark; the oldest come first."""

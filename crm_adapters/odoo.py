@@ -247,7 +247,7 @@ class OdooAdapter(HttpCrmAdapter[OdooOptions]):
                 raise PermanentError(f"odoo: {what}{more}: check `fields` and `premium`")
 
     def _url(self, model: str, identity: object) -> str:
-        return f"{self.options.base_url.rstrip('/')}/odoo/{model}/{identity}"
+        return self.page(f"/odoo/{model}/{identity}")
 
     def _get(self, partner: Record) -> Get:
         def get(place: str) -> object:
@@ -268,11 +268,8 @@ class OdooAdapter(HttpCrmAdapter[OdooOptions]):
 
     @property
     def _truths(self) -> frozenset[str]:
-        """Places at which false is a value: those of a `premium` that knows no other words."""
-        rule = self.options.premium
-        if rule is None or (rule.premium | rule.standard) - {"true", "false"}:
-            return frozenset()
-        return frozenset(rule.places)
+        """Places at which false is a value."""
+        return self.options.premium.truths if self.options.premium else frozenset()
 
 
 def _without_addresses(partners: Sequence[Record]) -> list[Record]:

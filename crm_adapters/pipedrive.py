@@ -115,8 +115,7 @@ class PipedriveAdapter(HttpCrmAdapter[PipedriveOptions]):
         await self.ask("POST", "/api/v1/notes", json=new)
 
     def record_url(self, record: Any) -> str | None:
-        base = self.options.base_url.strip().rstrip("/")
-        return None if base == _SHARED else f"{base}/person/{record['id']}"
+        return None if self.page("") == _SHARED else self.page(f"/person/{record['id']}")
 
     async def ping(self) -> str:
         """As the base; before that every custom field that the options name is looked up."""

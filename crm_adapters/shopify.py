@@ -134,7 +134,7 @@ class ShopifyAdapter(HttpCrmAdapter[ShopifyOptions]):
         return self.found_by_reference(records, reference, _get)
 
     def record_url(self, record: Record) -> str:
-        return f"{self.options.base_url.rstrip('/')}/admin/customers/{record['legacyResourceId']}"
+        return self.page(f"/admin/customers/{record['legacyResourceId']}")
 
     def advice(self, refused: Reply) -> str:
         """Versions end: their addresses are gone some day."""

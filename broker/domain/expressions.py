@@ -38,6 +38,8 @@ class Expression:
 
     names: frozenset[str]
     """Every place that is looked at."""
+    truths: frozenset[str]
+    """Those of them that are expected to be true or false, and not a text or a number."""
     _root: _Node
 
     @classmethod
@@ -52,7 +54,7 @@ class Expression:
             raise ValueError("the expression cannot be read") from None
         reader = _Reader()
         root = reader.truth(tree.body)
-        return cls(frozenset(reader.names), root)
+        return cls(frozenset(reader.names), frozenset(reader.truths), root)
 
     def of(self, get: Get) -> Truth:
         return self._root(get)
@@ -63,6 +65,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.names: set[str] = set()
+        self.truths: set[str] = set()
 
     def truth(self, node: ast.expr) -> _Node:
         if isinstance(node, ast.BoolOp):
@@ -72,14 +75,17 @@ class _Reader:
             return _not(self.truth(node.operand))
         if isinstance(node, ast.Compare) and len(node.ops) == 1:
             return self._comparison(node)
-        return _is_true(self._name(node))
+        name = self._name(node)
+        self.truths.add(name)
+        return _is_true(name)
 
     def _comparison(self, node: ast.Compare) -> _Node:
         name, kind, right = self._name(node.left), type(node.ops[0]), node.comparators[0]
-        if kind in _AMONG:
-            return _among(name, _constants(right), wanted=_AMONG[kind])
-        if kind in _EQUAL:
-            return _among(name, [_constant(right)], wanted=_EQUAL[kind])
+        if kind in _AMONG or kind in _EQUAL:
+            constants = _constants(right) if kind in _AMONG else [_constant(right)]
+            if any(isinstance(constant, bool) for constant in constants):
+                self.truths.add(name)
+            return _among(name, constants, wanted=(_AMONG | _EQUAL)[kind])
         limit = _constant(right)
         if kind not in _ORDERED or not isinstance(limit, Decimal):
             raise ValueError("the expression compares in a way that is not known")

@@ -58,6 +58,14 @@ class PremiumRule(BaseModel):
             return tuple(sorted(Expression.parse(self.expression).names))
         return (self.field,) if self.field is not None else ()
 
+    @property
+    def truths(self) -> frozenset[str]:
+        """Places at which false is a value, for a CRM that says false where there is nothing."""
+        if self.expression is not None:
+            return Expression.parse(self.expression).truths
+        words = (self.premium | self.standard) - {"true", "false"}
+        return frozenset() if words or self.field is None else frozenset({self.field})
+
     def decide(self, get: Get, tags: Collection[str] | None = None) -> bool | None:
         """Whether one record is premium; None = nobody can say, which is not the same as False.
 

@@ -223,6 +223,10 @@ class HttpCrmAdapter(CrmAdapter, Generic[O]):
         phones = self.options.fields.phones
         return [record for record in records if any(get(record)(place) for place in phones)]
 
+    def page(self, path: str) -> str:
+        """The address of a page below `base_url`, for who reads its records there."""
+        return f"{self.options.base_url.strip().rstrip('/')}{path}"
+
     def record_url(self, record: Any) -> str | None:  # noqa: ARG002 - for who has it
         """Where a person opens this record in a browser; None if nobody can."""
         return None

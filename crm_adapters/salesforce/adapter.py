@@ -164,7 +164,7 @@ class SalesforceAdapter(HttpCrmAdapter[SalesforceOptions]):
         return TicketRef(identity, self._opens("Case", identity))
 
     def _opens(self, kind: str, identity: object) -> str:
-        return f"{self.options.base_url.rstrip('/')}/lightning/r/{kind}/{identity}/view"
+        return self.page(f"/lightning/r/{kind}/{identity}/view")
 
     def _path(self, resource: str) -> str:
         return f"/services/data/{self.options.api_version}/{resource}"

@@ -103,7 +103,7 @@ class ZendeskAdapter(HttpCrmAdapter[ZendeskOptions]):
         return self._ticket_ref(one_at(reply.body, "ticket"))
 
     def record_url(self, record: User) -> str | None:
-        return f"{self._site}/agent/users/{record.get('id')}"
+        return self.page(f"/agent/users/{record.get('id')}")
 
     async def ping(self) -> str:
         """Asks besides who we are and which custom fields exist: a search never tells."""
@@ -118,10 +118,6 @@ class ZendeskAdapter(HttpCrmAdapter[ZendeskOptions]):
         if unknown:
             raise ConfigError(f"{self.name}: there is no field called {', '.join(unknown)}")
         return done
-
-    @property
-    def _site(self) -> str:
-        return self.options.base_url.rstrip("/")
 
     @property
     def _attributes(self) -> list[str]:
@@ -146,7 +142,7 @@ class ZendeskAdapter(HttpCrmAdapter[ZendeskOptions]):
 
     def _ticket_ref(self, ticket: Mapping[str, Any]) -> TicketRef:
         identity = str(ticket.get("id"))
-        return TicketRef(identity, f"{self._site}/agent/tickets/{identity}")
+        return TicketRef(identity, self.page(f"/agent/tickets/{identity}"))
 
     async def _unknown(self, prefix: str, kind: str) -> list[str]:
         """Which of the places below `prefix` are no custom field of this kind."""

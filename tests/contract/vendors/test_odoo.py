@@ -152,6 +152,25 @@ class TestOdoo(TicketKit, NoteKit, HttpCrmAdapterKit):
         (found,) = await by_phone(built(vendor, http, premium={"field": "x_vip"}), person.phone)
         assert found.premium is premium
 
+    @pytest.mark.parametrize(
+        ("expression", "premium"),
+        [
+            ('x_tier == "gold"', (True, False, None)),
+            ('x_tier == "gold" or x_vip', (True, False, None)),
+            ('x_vip == False and x_tier in ["gold", "basic"]', (False, True, None)),
+        ],
+    )
+    async def test_in_an_expression_an_empty_text_is_unknown_and_a_checkbox_is_not(
+        self,
+        vendor: FakeVendor,
+        http: aiohttp.ClientSession,
+        expression: str,
+        premium: tuple[bool | None, ...],
+    ) -> None:
+        adapter = built(vendor, http, premium={"expression": expression})
+        found = [(await by_phone(adapter, person.phone))[0] for person in (ADA, BOB, EVE)]
+        assert tuple(customer.premium for customer in found) == premium
+
     async def test_an_empty_tier_is_no_tier_that_nobody_mapped(self, adapter: CrmAdapter) -> None:
         (found,) = await by_phone(adapter, EVE.phone)
         assert found.unmapped_tier is None

@@ -124,6 +124,20 @@ def test_every_place_that_is_looked_at_is_known(text: str, names: set[str]) -> N
 
 
 @pytest.mark.parametrize(
+    ("text", "truths"),
+    [
+        ("vip", {"vip"}),
+        ("not vip and tier == 'gold'", {"vip"}),
+        ("vip == True or blocked != False", {"vip", "blocked"}),
+        ("tier in ['gold', True]", {"tier"}),
+        ("spend >= 1000 or tier in ['gold']", set()),
+    ],
+)
+def test_it_tells_which_places_are_true_or_false(text: str, truths: set[str]) -> None:
+    assert Expression.parse(text).truths == truths
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",

@@ -75,6 +75,14 @@ async def test_only_records_that_really_match_become_customers(shop: ShopAdapter
         assert found[0].record_url == "https://shop.test/people/1"
 
 
+@pytest.mark.parametrize("typed", ["http://crm.test", "http://crm.test/", " http://crm.test/\n"])
+async def test_a_page_is_below_the_base_url_however_that_was_typed(
+    http: aiohttp.ClientSession, typed: str
+) -> None:
+    shop = ShopAdapter(HttpCrmOptions.model_validate({**OPTIONS, "base_url": typed}), http)
+    assert shop.page("/people/1") == "http://crm.test/people/1"
+
+
 @pytest.mark.parametrize("found", ["found_by_phone", "found_by_reference"])
 def test_more_than_was_read_is_an_error_unless_two_customers_show(
     shop: ShopAdapter, found: str
