@@ -17,6 +17,8 @@ _Node = Callable[[Get], Truth]
 _Constant = str | Decimal | bool
 
 MOST_CHARACTERS = 500
+_SCALARS = (str, int, float, Decimal)
+"""What equals something or not. A list or an object does neither: `!=` would be true of it."""
 _EQUAL: dict[type[ast.cmpop], bool] = {ast.Eq: True, ast.NotEq: False}
 _AMONG: dict[type[ast.cmpop], bool] = {ast.In: True, ast.NotIn: False}
 _ORDERED: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
@@ -29,7 +31,7 @@ _ORDERED: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A condition, read once. Whatever a missing value leaves open is None, never a guess.
+    """A condition, read once. What a missing value, or a list, leaves open is None, never a guess.
 
     Names are places in the record, `field("a name with spaces")` as well; constants are texts,
     numbers and lists of them. Texts are compared trimmed and without case, numbers also if the
@@ -132,7 +134,7 @@ def _constant(node: ast.expr) -> _Constant:
 def _among(name: str, constants: list[_Constant], *, wanted: bool) -> _Node:
     def look(get: Get) -> Truth:
         raw = get(name)
-        if raw is None or raw == "":
+        if not isinstance(raw, _SCALARS) or (isinstance(raw, str) and not raw.strip()):
             return None
         found = any(_same(raw, constant) for constant in constants)
         return found is wanted
