@@ -45,7 +45,9 @@ _UNKNOWN_COLUMN = re.compile(r"property named '(\w+)'")
 _TITLE = 200
 _TEXT = 2000
 _FROM_PHONE = 1
-_MADE, _EXISTS = 204, 412
+_EXISTS = 412
+_THERE = frozenset({201, 204, _EXISTS})
+"""The row was made (with or without showing it), or was there: a page of a proxy is neither."""
 _FAULTS = {
     "0x80040217": "the customer is not in Dataverse any more",
     "0x8006088a": "this environment has no such table: cases need Customer Service",
@@ -223,7 +225,7 @@ class DynamicsAdapter(HttpCrmAdapter[DynamicsOptions]):
             headers={"If-None-Match": "*"},
             accept=frozenset({_EXISTS}),
         )
-        if reply.status not in {_MADE, _EXISTS}:
+        if reply.status not in _THERE:
             raise PermanentError("the answer has another shape than documented")
         return key
 

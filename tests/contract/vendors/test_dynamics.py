@@ -14,6 +14,7 @@ from broker.ports import CallNote, Ticket
 from broker.testing.http_crm_kit import HttpCrmAdapterKit, NoteKit, TicketKit
 from broker.testing.loopback import LOOPBACK
 from broker.testing.people import ADA, BOB, CAROL, EVE, GUS
+from broker.testing.scripted_server import reply
 from crm_adapters.dynamics import DynamicsAdapter, DynamicsOptions
 from tests.vendors.dynamics import ACCOUNT, SECRET, FakeDynamics
 
@@ -232,6 +233,14 @@ async def test_a_case_holds_what_the_ticket_says(vendor: FakeDynamics, build: Bu
     ]
     page = f"{vendor.url}/main.aspx?etn=incident&pagetype=entityrecord"
     assert ticket.url == f"{page}&id=%7B{ticket.id}%7D"
+
+
+@pytest.mark.parametrize("status", [201, 204])
+async def test_a_case_is_open_also_if_dataverse_shows_it(
+    vendor: FakeDynamics, build: Build, status: int
+) -> None:
+    vendor.fault = reply({}, status=status)
+    assert (await build().create_ticket(TICKET)).id
 
 
 async def test_texts_that_are_too_long_for_a_case_are_cut_but_its_reference_stays(
