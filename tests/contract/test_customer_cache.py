@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -68,6 +68,22 @@ class Cache(RedisCustomerCache):
     async def known(self, crm: str = "shop", phone: Phone = ADA_CALLS) -> list[str] | None:
         kept = (await self.recall(crm, phone)).kept
         return None if kept is None else [customer.id for customer in kept.customers]
+
+
+class Interrupted(Cache):
+    """Another CRM is asked for `renewed` anew after the first step of forgetting."""
+
+    renewed: Phone | None = None
+
+    async def _run(
+        self, script: str, keys: list[str], params: dict[str, Any], *documents: bytes
+    ) -> Any:
+        answer = await super()._run(script, keys, params, *documents)
+        if script == "forget" and self.renewed is not None:
+            number, self.renewed = self.renewed, None
+            await self._clock.sleep(0.01)
+            await self.ask("erp", number, ADA)
+        return answer
 
 
 @pytest.fixture
@@ -254,3 +270,23 @@ async def test_thousands_of_entries_are_dropped_in_several_steps(cache: Cache) -
     assert await cache.drop_number("shop", "+493023125003") == FORGET_CHUNK + 1
     assert await cache.known("erp", numbers[0]) == ["c1"]
     assert await cache.erase("ada@example.com") == FORGET_CHUNK
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_an_entry_is_dropped_also_if_others_are_renewed_meanwhile(
+    store: Store, clock: SetClock, *, first: bool
+) -> None:
+    """More of them than one step takes, all of another CRM."""
+    cache = Interrupted(store, clock, home_region="DE")
+    others = [Phone.from_e164(f"+49302312{n:04d}") for n in range(5010, 5010 + FORGET_CHUNK)]
+    if first:
+        await cache.ask("shop", ADA_CALLS, ADA)
+    for number in others:
+        await clock.sleep(0.01)
+        await cache.ask("erp", number, ADA)
+    if not first:
+        await clock.sleep(0.01)
+        await cache.ask("shop", ADA_CALLS, ADA)
+    cache.renewed = others[0]
+    assert await cache.drop_number("shop", "+493023125003") == 1
+    assert await cache.known() is None

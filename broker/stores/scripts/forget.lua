@@ -12,7 +12,8 @@ end
 local whose = p.crm and p.crm .. ':' .. p.label or p.label
 redis.call('SET', p.prefix .. 'forgotten:' .. whose, string.format('%.0f', now), 'PX', p.forgotten)
 local count, skip = 0, p.skip
-local members = redis.call('ZRANGE', KEYS[1], skip, skip + p.limit - 1)
+-- The latest first: what is renewed or ends meanwhile moves nobody out of what is still to come.
+local members = redis.call('ZREVRANGE', KEYS[1], skip, skip + p.limit - 1)
 for _, member in ipairs(members) do
   if p.crm and string.match(member, '^(.*):') ~= p.crm then
     skip = skip + 1
