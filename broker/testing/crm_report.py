@@ -117,10 +117,15 @@ def named(kind: type[object]) -> str:
 
 def sentence(item: pytest.Function) -> str:
     """The question that a test asks, in words."""
-    words = item.originalname.removeprefix("test_").replace("_", " ")
-    words = words[:1].upper() + words[1:]
     callspec = getattr(item, "callspec", None)
+    words = question(item.originalname)
     return f"{words} ({callspec.id})" if callspec else words
+
+
+def question(name: str) -> str:
+    """`test_an_unknown_number_gives_nobody` as a sentence."""
+    words = name.removeprefix("test_").replace("_", " ").replace(" crm", " CRM")
+    return words[:1].upper() + words[1:]
 
 
 def why(report: pytest.TestReport) -> str:

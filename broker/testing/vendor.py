@@ -169,11 +169,11 @@ async def _asked(request: web.Request) -> Asked:
 
 
 def _skeleton(node: object) -> object:
-    """Names and order, without values."""
+    """Names, without values; of a list the kinds of its items, as it may hold every spelling."""
     if isinstance(node, dict):
         return tuple((key, _skeleton(value)) for key, value in sorted(node.items()))
     if isinstance(node, list):
-        return tuple(_skeleton(item) for item in node)
+        return frozenset(_skeleton(item) for item in node)
     return type(node).__name__
 
 

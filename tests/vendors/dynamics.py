@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from broker.testing.people import CAROL
+from broker.testing.tokens import TokenDesk
 from broker.testing.vendor import FakeVendor, Refusal
 from tests.vendors.odata import Filter, expanded, value_at
-from tests.vendors.tokens import TokenDesk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

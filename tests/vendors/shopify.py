@@ -18,8 +18,8 @@ from graphql import (
 )
 
 from broker.sdk import Phone
+from broker.testing.tokens import TokenDesk
 from broker.testing.vendor import FakeVendor, Refusal
-from tests.vendors.tokens import TokenDesk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
+from broker.testing.tokens import TokenDesk
 from broker.testing.vendor import FakeVendor, Refusal
 from tests.specs import spec
 from tests.vendors.coql import Query
-from tests.vendors.tokens import TokenDesk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

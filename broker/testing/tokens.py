@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -10,11 +11,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+PREFIX = "s3cret-access-"
+
+
 class TokenDesk:
-    """`wanted` = what a form has to hold; `faults` = status and OAuth error, by what is wrong."""
+    """`wanted` = what a form has to hold; `faults` = status and OAuth error, by what is wrong.
+
+    Every token begins with `secret`. Route `POST /oauth/token` to `give`, and let `admits` say who
+    comes in.
+    """
 
     def __init__(
-        self, wanted: Mapping[str, str], faults: Mapping[str, tuple[int, str]], secret: str
+        self,
+        wanted: Mapping[str, str],
+        faults: Mapping[str, tuple[int, str]] = MappingProxyType({}),
+        secret: str = PREFIX,
     ) -> None:
         self.wanted = dict(wanted)
         self.forms: list[dict[str, str]] = []
