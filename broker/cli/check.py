@@ -9,19 +9,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from broker.app import open_parts
 from broker.cli.common import add_config, read_settings
 from broker.cli.loop import run_loop
 from broker.cli.table import table
 from broker.domain.errors import BrokerError, StoreUnavailableError
 from broker.domain.premium import PremiumRule
 from broker.logs import configure
+from broker.parts import open_parts
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Awaitable, Mapping
 
-    from broker.app import Parts
+    from broker.parts import Parts
     from broker.ports import Options
     from broker.settings import Settings
 

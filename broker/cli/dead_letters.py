@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from broker.app import open_parts
 from broker.cli.common import add_config, read_settings
 from broker.cli.loop import run_loop
 from broker.cli.table import table
 from broker.domain.errors import BrokerError, ConfigError
 from broker.logs import configure
+from broker.parts import open_parts
 from broker.usecases.dead_letters import DeadLetters
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from broker.app import open_parts
 from broker.cli.common import add_config, read_settings
 from broker.cli.loop import run_loop
 from broker.cli.table import table
@@ -19,6 +18,7 @@ from broker.domain.masking import mask
 from broker.domain.progress import Finding, decide
 from broker.domain.record import NUMBER, Record, Step
 from broker.logs import configure
+from broker.parts import open_parts
 
 if TYPE_CHECKING:
     import argparse

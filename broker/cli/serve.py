@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
-from broker.app import credentials, refuse_unfit, running_broker
+from broker.app import credentials, running_broker
 from broker.cli.common import add_config
 from broker.cli.loop import run_loop
 from broker.domain.errors import ConfigError
 from broker.logs import configure
+from broker.parts import refuse_unfit
 from broker.settings import load
 from broker.web.inbound import BACKLOG
 

@@ -6,13 +6,13 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from broker.app import open_parts
 from broker.cli.common import add_config, read_settings
 from broker.cli.loop import run_loop
 from broker.cli.table import table
 from broker.domain.errors import ConfigError
 from broker.domain.shadow import Result
 from broker.logs import configure
+from broker.parts import open_parts
 
 if TYPE_CHECKING:
     import argparse

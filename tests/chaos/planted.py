@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from broker.app import Parts, build_broker, open_parts
+from broker.app import build_broker
 from broker.domain.messages import MessageState
 from broker.logs import configure
+from broker.parts import Parts, open_parts
 from broker.ports import CallPlatform, Channel, CrmAdapter, Saved
 from broker.settings import load
 from broker.stores.ledger import RedisLedger

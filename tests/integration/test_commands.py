@@ -17,12 +17,12 @@ import pytest
 import structlog
 
 from broker.__main__ import COMMANDS, main
-from broker.app import open_parts
 from broker.channels.templates import Templates
 from broker.cli.check import check
 from broker.domain.call import Phone
 from broker.domain.customer import Customer
 from broker.domain.errors import PermanentError, TemporaryError
+from broker.parts import open_parts
 from broker.platforms.answer import AnswerPlatform
 from broker.ports import CrmAdapter, Options
 from broker.settings import from_mapping, load

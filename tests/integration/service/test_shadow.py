@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker.app import open_parts, refuse_unfit
 from broker.cli.check import check
 from broker.cli.lookup import ask, parse_query
 from broker.cli.lookup import report as lookup_report
 from broker.cli.shadow import report, reset
+from broker.parts import open_parts, refuse_unfit
 from broker.settings import from_mapping
 from tests.integration.service.conftest import tables
 

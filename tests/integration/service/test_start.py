@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from broker.app import open_parts, refuse_unfit
 from broker.domain.call import Phone
 from broker.domain.customer import LookupState
 from broker.domain.errors import ConfigError
+from broker.parts import open_parts, refuse_unfit
 from broker.settings import from_mapping
 from broker.worker import CLAIM_EVERY_S
 
