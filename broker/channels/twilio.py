@@ -95,7 +95,8 @@ class TwilioChannel(Channel):
         try:
             reply = await self._client.request("GET", path, params=params, within=5.0)
         except UnauthorizedError:
-            text = "twilio: the credentials were refused: check account_sid, api_key and auth_token"
+            advice = "check account_sid, api_key and auth_token"
+            text = f"twilio: the credentials were refused (HTTP 401): {advice}"
             raise ConfigError(text) from None
         status = reply.body.get("status") if isinstance(reply.body, dict) else None
         if not by_key and status != "active":
