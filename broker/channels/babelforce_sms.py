@@ -82,11 +82,9 @@ class BabelforceSmsChannel(Channel):
 
 
 def _context(envelope: Envelope) -> dict[str, str]:
-    """Session variables of the conversation that a reply begins."""
-    call_id, _, purpose = envelope.reference.partition("|")
+    """Session variables of the conversation that a reply begins: no other names than ours."""
     track_id = envelope.values.get("track_id")
-    known = {"ivr.call_id": call_id, "ivr.purpose": purpose, "ivr.track_id": track_id}
-    return {name: value for name, value in known.items() if value}
+    return {"ivr.track_id": track_id} if track_id else {}
 
 
 def _taken(reply: Reply) -> str | None:

@@ -235,11 +235,7 @@ class TestBabelforceSms(SmsKit):
     async def test_the_context_travels_with_the_message(self, channel: Channel) -> None:
         await channel.send(self.envelope(), within=20.0)
         [message] = self.sandbox.state.outbox
-        assert message.content["session"] == {
-            "ivr.call_id": "c1",
-            "ivr.purpose": "tracking",
-            "ivr.track_id": "CANARY-ORDER",
-        }
+        assert message.content["session"] == {"ivr.track_id": "CANARY-ORDER"}
 
     @pytest.mark.parametrize("state", ["failed", "validation_failed"])
     async def test_what_cannot_be_sent_is_no_success(self, state: str) -> None:
