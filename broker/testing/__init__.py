@@ -2,7 +2,9 @@
 
 import pytest
 
-# Before any kit is imported: so that a failing question of a kit shows the values it compared.
-pytest.register_assert_rewrite(
-    *(f"{__name__}.{kit}_kit" for kit in ("channel", "crm", "http_crm", "ledger", "platform"))
+KITS = (
+    *("channel_kit", "crm_kit", "ledger_kit", "platform_kit"),
+    *("http_crm_found", "http_crm_time", "http_crm_trouble", "http_crm_writing"),
 )
+# Before any kit is imported: so that a failing question of a kit shows the values it compared.
+pytest.register_assert_rewrite(*(f"{__name__}.{kit}" for kit in KITS))

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import traceback
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from structlog.testing import capture_logs
@@ -31,11 +31,12 @@ from broker.testing.people import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection
+    from collections.abc import Awaitable, Callable, Collection
 
     from broker.domain.call import Phone
     from broker.ports import CrmAdapter
 
+V = TypeVar("V")
 AT_ONCE = 30
 SOON_S = 10.0
 """Ample for whatever an adapter does after it was cancelled or could not ask."""
@@ -154,22 +155,23 @@ class CrmAdapterKit:
         self, adapter: CrmAdapter
     ) -> None:
         await by_reference(adapter, ADA.typed)
-        await self._unchanged(
-            adapter, [adapter.find_by_reference(Reference(text)) for text in HOSTILE]
-        )
+        references = [Reference(text) for text in HOSTILE]
+        await self._unchanged(adapter, adapter.find_by_reference, references)
 
     async def test_hostile_numbers_find_nobody_and_change_no_request(
         self, adapter: CrmAdapter
     ) -> None:
         await by_phone(adapter, ADA.phone)
         phones = [replace(STRANGER, digits=text, national=text) for text in HOSTILE]
-        await self._unchanged(adapter, [adapter.find_by_phone(phone) for phone in phones])
+        await self._unchanged(adapter, adapter.find_by_phone, phones)
 
-    async def _unchanged(self, adapter: CrmAdapter, lookups: Collection[Awaitable[Any]]) -> None:
+    async def _unchanged(
+        self, adapter: CrmAdapter, find: Callable[[V], Awaitable[Any]], values: Collection[V]
+    ) -> None:
         before = set(self.shapes())
-        for lookup in lookups:
+        for value in values:
             with contextlib.suppress(BadInputError, PermanentError):
-                assert tuple(await lookup) == ()
+                assert tuple(await find(value)) == ()
         assert set(self.shapes()) == before
         assert ids(await by_phone(adapter, ADA.phone)) == {ADA.id}
 

@@ -102,6 +102,9 @@ class FakeVendor(ABC):
     def recover(self) -> None:
         self.fault = None
 
+    def revoke(self) -> None:  # noqa: B027 - many vendors hand out no tokens
+        """All access tokens are refused from now on, as if they had expired."""
+
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._around])
         for method, path, handler in self.routes():

@@ -99,6 +99,9 @@ class FakeBabelforce(FakeVendor):
             ("POST", "/api/v2/integrations/{id}/dispatch/{action}", self._dispatch),
         ]
 
+    def revoke(self) -> None:
+        self.desk.revoke()
+
     def admits(self, request: web.Request) -> bool:
         return self.desk.admits(request.headers.get("Authorization"))
 

@@ -103,6 +103,9 @@ class FakeDynamics(FakeVendor):
     def gives_tokens(self, request: web.Request) -> bool:
         return request.path == "/tenant/oauth2/v2.0/token"
 
+    def revoke(self) -> None:
+        self.desk.revoke()
+
     def admits(self, request: web.Request) -> bool:
         return self.desk.admits(request.headers.get("Authorization"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,6 +14,7 @@ import structlog
 from broker.sdk import (
     BadInputError,
     ConfigError,
+    CrmAdapter,
     Customer,
     PermanentError,
     Phone,
@@ -23,11 +25,16 @@ from broker.sdk import (
     list_at,
 )
 from crm_adapters.hubspot import HubSpotAdapter, HubSpotOptions
+from crm_adapters.zoho import ZohoAdapter, ZohoOptions
+from tests.vendors.hubspot import FakeHubSpot
+from tests.vendors.zoho import FakeZoho
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import aiohttp
+
+    from broker.testing.vendor import FakeVendor
 
 LONG_S = 3.0
 """Longer than any deadline of the kit."""
@@ -190,6 +197,54 @@ class GluesTheRequestTogether(HubSpotAdapter):
         return await super().find_by_reference(reference)
 
 
+class TakesTooMuchForNobody(TakesRubbishForNobody):
+    pass
+
+
+class TakesACrowdForNobody(HubSpotAdapter):
+    async def find_by_phone(self, phone: Phone) -> Sequence[Customer]:
+        found = await super().find_by_phone(phone)
+        return found if len(found) < 3 else ()
+
+
+class KnowsEnglishOnly(HubSpotAdapter):
+    async def find_by_phone(self, phone: Phone) -> Sequence[Customer]:
+        found = await super().find_by_phone(phone)
+        return [replace(one, name=_english(one.name)) for one in found]
+
+
+def _english(name: str | None) -> str | None:
+    return name and name.encode("ascii", "ignore").decode()
+
+
+class NeverForgives(HubSpotAdapter):
+    refusal: PermanentError | None = None
+
+    async def ask(self, *args: Any, **kwargs: Any) -> Reply:
+        if self.refusal is not None:
+            raise self.refusal
+        try:
+            return await super().ask(*args, **kwargs)
+        except PermanentError as error:
+            self.refusal = error
+            raise
+
+
+class KnowsCapitalsOnly(ZohoAdapter):
+    """Zoho's queries mind upper and lower case."""
+
+    async def _query(self, module: str, condition: str) -> list[Any]:
+        capitals = re.sub("'[^']*'", lambda literal: literal[0].upper(), condition)
+        return await super()._query(module, capitals)
+
+
+class KeepsADeadToken(ZohoAdapter):
+    def __init__(self, options: ZohoOptions, http: aiohttp.ClientSession) -> None:
+        super().__init__(options, http)
+        auth: Any = self._auth
+        auth.reject = lambda: None
+
+
 class PingsNobody(HubSpotAdapter):
     async def ping(self) -> str:
         return "all is well"
@@ -204,7 +259,12 @@ class ClosesOnce(HubSpotAdapter):
         self.closed = True
 
 
-FOUND_BY: dict[type[HubSpotAdapter], str] = {
+VENDORS: dict[type[CrmAdapter], type[FakeVendor]] = {
+    HubSpotAdapter: FakeHubSpot,
+    ZohoAdapter: FakeZoho,
+}
+"""Who plays the CRM of an adapter and of its kin."""
+FOUND_BY: dict[type[CrmAdapter], str] = {
     BelievesEveryHit: "the_same_national_number_of_another_country_is_somebody_else",
     BelievesEveryReference: "an_unknown_reference_gives_nobody",
     GoesOnAfterTheDeadline: "the_deadline_is_kept_whatever_the_vendor_does[hang]",
@@ -226,6 +286,12 @@ FOUND_BY: dict[type[HubSpotAdapter], str] = {
     TakesTheFirst: "two_customers_with_one_number_are_both_returned",
     KnowsOneSpelling: "a_number_is_found_in_every_spelling_a_crm_may_have_stored",
     GluesTheRequestTogether: "hostile_references_find_nobody_and_change_no_request",
+    TakesTooMuchForNobody: "a_huge_record_is_found_or_an_error",
+    TakesACrowdForNobody: "a_switchboard_is_several_people",
+    KnowsEnglishOnly: "a_name_in_any_script_arrives_unchanged[Chinese]",
+    KnowsCapitalsOnly: "a_reference_in_small_letters_is_found",
+    NeverForgives: "a_refusal_that_is_over_is_forgotten",
+    KeepsADeadToken: "an_access_token_that_ended_is_replaced_without_an_error",
     PingsNobody: "ping_fails_if_the_crm_cannot_be_asked",
     ClosesOnce: "it_can_be_closed_twice",
 }

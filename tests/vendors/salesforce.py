@@ -54,7 +54,7 @@ _PREFIXES = {"Case": "500", "Task": "00T"}
 class FakeSalesforce(FakeVendor):
     """Evaluates the SOQL and SOSL it gets. Numbers are indexed as words, as they were typed.
 
-    Tokens say nothing of their life and end when the session does (`end_sessions`).
+    Tokens say nothing of their life and end when the session does (`revoke`).
     """
 
     secrets = (CLIENT, SECRET)
@@ -106,7 +106,7 @@ class FakeSalesforce(FakeVendor):
     sessions = 0
     """How many tokens were given; only the newest is good."""
 
-    def end_sessions(self) -> None:
+    def revoke(self) -> None:
         """As an administrator can, or two hours without a request."""
         self.sessions += 1
 

@@ -106,6 +106,9 @@ class FakeShopify(FakeVendor):
     def gives_tokens(self, request: web.Request) -> bool:
         return request.path == TOKENS
 
+    def revoke(self) -> None:
+        self.desk.revoke()
+
     def admits(self, request: web.Request) -> bool:
         shown = request.headers.get("X-Shopify-Access-Token")
         if not self.desk.admits(shown, prefix=""):

@@ -116,6 +116,9 @@ class FakeZoho(FakeVendor):
     def gives_tokens(self, request: web.Request) -> bool:
         return request.path == "/oauth/v2/token"
 
+    def revoke(self) -> None:
+        self.desk.revoke()
+
     def admits(self, request: web.Request) -> bool:
         shown = request.headers.get("Authorization", "")
         if not self.desk.admits(shown, "Zoho-oauthtoken "):

@@ -84,7 +84,7 @@ async def test_the_token_comes_by_the_platforms_password_grant_and_is_replaced(
 ) -> None:
     adapter = build()
     await adapter.find_by_phone(ADA.phone)
-    vendor.desk.revoke()
+    vendor.revoke()
     (found,) = await adapter.find_by_phone(ADA.phone)
     assert found.id == ADA.id
     assert len(vendor.desk.forms) == 2

@@ -170,7 +170,7 @@ async def test_a_token_that_is_refused_is_fetched_anew_within_the_lookup(
 ) -> None:
     adapter = build()
     await adapter.find_by_phone(ADA.phone)
-    vendor.desk.revoke()
+    vendor.revoke()
     (found,) = await adapter.find_by_phone(ADA.phone)
     assert found.id == ADA.id
     assert [form["scope"] for form in vendor.desk.forms] == [f"{vendor.url}/.default"] * 2

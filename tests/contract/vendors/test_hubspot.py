@@ -14,7 +14,7 @@ from broker.plugins import build
 from broker.ports import CallNote, Ticket
 from broker.testing.crm_kit import by_phone, by_reference, ids
 from broker.testing.http_crm_kit import HttpCrmAdapterKit, NoteKit, TicketKit
-from broker.testing.people import ADA, BOB, CAROL, FAY, GUS, STRANGER
+from broker.testing.people import ADA, BOB, CAROL, FAY, STRANGER
 from broker.testing.scripted_server import reply
 from broker.testing.vendor import crowd
 from crm_adapters.hubspot import HubSpotAdapter, HubSpotOptions
@@ -86,12 +86,6 @@ class TestHubSpot(TicketKit, NoteKit, HttpCrmAdapterKit):
         calculated = {"hs_searchable_calculated_phone_number": ADA.phone.national}
         vendor.records[1]["properties"] |= calculated
         assert ids(await by_phone(adapter, ADA.phone)) == {ADA.id}
-
-    async def test_a_reference_in_small_letters_is_found(
-        self, vendor: FakeHubSpot, adapter: CrmAdapter
-    ) -> None:
-        vendor.records = [vendor.record(replace(GUS, reference=GUS.reference.lower()))]
-        assert ids(await by_reference(adapter, GUS.typed)) == {GUS.id}
 
     async def test_contacts_of_other_countries_that_hide_the_caller_are_an_error(
         self, vendor: FakeHubSpot, adapter: CrmAdapter
@@ -254,12 +248,6 @@ class TestHubSpotOfLists(HttpCrmAdapterKit):
         assert found == [True, False]
         (ada,) = await by_reference(adapter, ADA.typed)
         assert ada.tags == ("3", VIP_LIST)
-
-    async def test_a_reference_in_small_letters_is_found(
-        self, vendor: FakeHubSpot, adapter: CrmAdapter
-    ) -> None:
-        vendor.records = [vendor.record(replace(GUS, reference=GUS.reference.lower()))]
-        assert ids(await by_reference(adapter, GUS.typed)) == {GUS.id}
 
     async def test_nobody_is_looked_up_in_lists_if_nobody_was_found(
         self, vendor: FakeHubSpot, adapter: CrmAdapter

@@ -72,7 +72,7 @@ class TestSalesforce(TicketKit, NoteKit, HttpCrmAdapterKit):
         self, vendor: FakeSalesforce, adapter: CrmAdapter
     ) -> None:
         await by_phone(adapter, ADA.phone)
-        vendor.end_sessions()
+        vendor.revoke()
         assert ids(await by_phone(adapter, ADA.phone)) == {ADA.id}
 
     async def test_it_may_sign_an_assertion_instead_of_sending_a_secret(

@@ -136,7 +136,7 @@ class TestShopify(NoteKit, HttpCrmAdapterKit):
     ) -> None:
         for _ in range(2):
             await adapter.find_by_phone(ADA.phone)
-        self.current.desk.revoke()
+        self.current.revoke()
         assert ids(await by_phone(adapter, ADA.phone)) == {ADA.id}
         shown = [asked.headers["X-Shopify-Access-Token"] for asked in self.current.asked]
         assert shown == ["shpat_1", "shpat_1", "shpat_1", "shpat_2"]

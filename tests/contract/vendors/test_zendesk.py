@@ -60,13 +60,6 @@ class TestZendesk(TicketKit, HttpCrmAdapterKit):
         assert ids(await by_phone(adapter, ADA.phone)) == {ADA.id}
         assert vendor.scope == "read"
 
-    async def test_a_revoked_token_is_replaced_during_the_lookup(
-        self, vendor: FakeZendesk, adapter: CrmAdapter
-    ) -> None:
-        await by_phone(adapter, ADA.phone)
-        vendor.revoke()
-        assert ids(await by_phone(adapter, ADA.phone)) == {ADA.id}
-
     async def test_a_number_that_is_written_in_two_ways_is_looked_for_in_both(
         self, vendor: FakeZendesk, http: aiohttp.ClientSession
     ) -> None:

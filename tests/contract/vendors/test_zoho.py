@@ -153,7 +153,7 @@ async def test_a_token_that_ended_is_fetched_anew_within_the_lookup(
 ) -> None:
     adapter = build()
     await adapter.find_by_phone(ADA.phone)
-    vendor.desk.revoke()
+    vendor.revoke()
     (found,) = await adapter.find_by_phone(ADA.phone)
     assert found.id == ADA.id
     assert len(vendor.desk.forms) == 2

@@ -16,10 +16,10 @@ HERE = Path(__file__).parents[3]
 KITS = """
 from broker.testing.http_crm_kit import HttpCrmAdapterKit
 from tests.vendors import planted
-from tests.vendors.hubspot import FakeHubSpot
 
 for bug in planted.FOUND_BY:
-    members = {"adapter_type": bug, "vendor_type": FakeHubSpot, "__module__": __name__}
+    vendor = next(fake for kind, fake in planted.VENDORS.items() if issubclass(bug, kind))
+    members = {"adapter_type": bug, "vendor_type": vendor, "__module__": __name__}
     globals()[f"Test{bug.__name__}"] = type(bug.__name__, (HttpCrmAdapterKit,), members)
 """
 
