@@ -24,6 +24,7 @@ from broker.testing.people import (
     FAY,
     GUS,
     HAL,
+    IDA,
     SPELLED,
     STRANGER,
     UNKNOWN,
@@ -110,6 +111,10 @@ class CrmAdapterKit:
         for person in (ADA, BOB, GUS):
             (found,) = await by_reference(adapter, person.typed)
             _check(found, person)
+
+    async def test_a_reference_in_small_letters_is_found(self, adapter: CrmAdapter) -> None:
+        (found,) = await by_reference(adapter, IDA.typed)
+        _check(found, IDA)
 
     async def test_an_unknown_reference_gives_nobody(self, adapter: CrmAdapter) -> None:
         assert await by_reference(adapter, UNKNOWN) == ()

@@ -9,7 +9,7 @@ import pytest
 
 from broker.domain.errors import PermanentError
 from broker.testing.crm_kit import by_phone, by_reference, ids
-from broker.testing.people import ADA, CAROL, FAY, GUS
+from broker.testing.people import ADA, CAROL, FAY
 from broker.testing.vendor import crowd
 
 if TYPE_CHECKING:
@@ -86,12 +86,6 @@ class FoundQuestions:
         vendor.records = [vendor.record(replace(ADA, name=name))]
         (found,) = await by_phone(adapter, ADA.phone)
         assert found.name == name
-
-    async def test_a_reference_in_small_letters_is_found(
-        self, vendor: FakeVendor, adapter: CrmAdapter
-    ) -> None:
-        vendor.records = [vendor.record(replace(GUS, reference=GUS.reference.lower()))]
-        assert ids(await by_reference(adapter, GUS.typed)) == {GUS.id}
 
     async def test_a_customer_who_was_found_by_number_is_the_same_by_reference(
         self, adapter: CrmAdapter

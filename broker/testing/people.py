@@ -70,12 +70,14 @@ FAY = Person("106", ("+443023125001",), "1000006", "fay@example.com", premium=Fa
 GUS = Person("107", ("+493023125007",), "AB10007", "gus@example.com")
 HAL = Person("108", ("+493023125008",), "CA10007", "hal@example.com")
 """Types the same keys as Gus."""
+IDA = Person("109", ("+493023125009",), "ab10009", "ida@example.com")
+"""Whose reference is stored in small letters."""
 SPELLED = tuple(
     Person(f"2{i:02}", (Phone.from_e164(_BERLIN.format(100 + i)).spellings[i],), f"20000{i:02}")
     for i in range(len(Phone.from_e164(_BERLIN.format(100)).spellings))
 )
 """One person for each way in which a CRM may have spelled a number."""
-PEOPLE = (ADA, BOB, CAROL, DAN, EVE, FAY, GUS, HAL, *SPELLED)
+PEOPLE = (ADA, BOB, CAROL, DAN, EVE, FAY, GUS, HAL, IDA, *SPELLED)
 
 STRANGER = Phone.from_e164("+493023125999")
 """Nobody's number."""

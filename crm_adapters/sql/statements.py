@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 SUFFIX = 9
 """Digits at the end of a number by which it is found: the length that index and caller share."""
-LISTS = {"suffixes": 4, "spellings": 8}
+LISTS = {"suffixes": 4, "spellings": 8, "references": 2}
 """Parameters for `IN (...)` and how many values they have; short lists repeat a value."""
 EXACT = frozenset({"e164", "digits"})
 """Who is found by one of these alone needs no second look at his number."""
-BY_PHONE = EXACT | {"national", "suffix", *LISTS}
-BY_REFERENCE = frozenset({"reference"})
+BY_PHONE = EXACT | {"national", "suffix", "suffixes", "spellings"}
+BY_REFERENCE = frozenset({"reference", "references"})
 ROWS_READ = 10
 """Enough to show that a number is ambiguous. One row more tells that there are too many."""
 
@@ -85,7 +85,8 @@ def phone_values(phone: Phone) -> dict[str, str]:
 
 def reference_values(reference: Reference) -> dict[str, str]:
     """What can be bound when a reference is looked up."""
-    return {"reference": reference.value}
+    cases = (reference.value, reference.value.lower())
+    return {"reference": reference.value, **_filled("references", cases)}
 
 
 def _slots(name: str) -> list[str]:

@@ -33,7 +33,7 @@ def by_phone(table: str, read: Iterable[str], phones: Sequence[str], ending: End
 
 
 def by_reference(table: str, read: Iterable[str], reference: str) -> str:
-    return f"{_select(table, read)} WHERE {quoted(reference)} = :reference"
+    return f"{_select(table, read)} WHERE {quoted(reference)} IN (:references)"
 
 
 def quoted(name: str) -> str:

@@ -161,7 +161,7 @@ class Vendor:
     async def _one(self, request: web.Request) -> web.Response:
         await self._enter(request)
         wanted = request.match_info["reference"]
-        found = [person for person in PEOPLE if person.reference == wanted]
+        found = [person for person in PEOPLE if person.reference.upper() == wanted.upper()]
         if not found:
             raise web.HTTPNotFound
         return web.json_response({"customers": self._json(found[0])})
@@ -235,7 +235,7 @@ STATEMENTS = {
         WHERE right(regexp_replace(phone, '[^0-9]', '', 'g'), 9) IN (:suffixes)
            OR right(regexp_replace(mobile, '[^0-9]', '', 'g'), 9) = :suffix -- the mobile
     """,
-    "by_reference": "SELECT * FROM customers WHERE reference = :reference;",
+    "by_reference": "SELECT * FROM customers WHERE reference IN (:references);",
 }
 
 

@@ -78,13 +78,19 @@ def test_all_spellings_of_a_number_can_be_bound() -> None:
     assert {values[f"spellings_{i}"] for i in range(8)} == set(phone.spellings)
 
 
-def test_a_reference_is_bound_as_it_was_typed() -> None:
-    assert statements.reference_values(Reference("AB12345")) == {"reference": "AB12345"}
+def test_a_reference_is_bound_as_it_was_typed_and_in_small_letters() -> None:
+    assert statements.reference_values(Reference("AB12345")) == {
+        "reference": "AB12345",
+        "references_0": "AB12345",
+        "references_1": "ab12345",
+    }
 
 
 def test_names_of_tables_and_columns_are_quoted() -> None:
     sql = tables.by_reference('crm.Kunden; DROP "x"', ["id", 'a"b', "id"], "Nr.")
-    assert sql == ('SELECT "id", "a""b" FROM "crm"."Kunden; DROP ""x""" WHERE "Nr." = :reference')
+    assert sql == (
+        'SELECT "id", "a""b" FROM "crm"."Kunden; DROP ""x""" WHERE "Nr." IN (:references)'
+    )
 
 
 @pytest.mark.parametrize(
