@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from broker.channels.sms import SmsOptions
 from broker.sdk import (
@@ -37,12 +37,6 @@ class BabelforceSmsOptions(SmsOptions):
     sender: str | None = Field(None, pattern=r"^\+?[0-9]{4,15}$")
     """One of the account's numbers; without it babelforce takes its default."""
     timeout_ms: int = Field(15_000, gt=0)
-
-    @model_validator(mode="after")
-    def _short_enough(self) -> Self:
-        if languages := self.too_long():
-            raise ValueError(f"the text is longer than max_segments: {', '.join(languages)}")
-        return self
 
 
 class BabelforceSmsChannel(Channel):

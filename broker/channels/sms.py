@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from broker.domain.recipients import Recipients
 from broker.domain.sms import segments
@@ -68,14 +68,18 @@ class SmsOptions(Options):
             raise PermanentError(f"the text takes more than {self.max_segments} segments")
         return text
 
-    def too_long(self) -> list[str]:
-        """The languages whose text is too long with a wrapped link."""
+    @model_validator(mode="after")
+    def _short_enough(self) -> Self:
+        """Every text fits into `max_segments` with a wrapped link."""
         known = {**TEXTS, **self.texts}
-        return sorted(
+        too_long = sorted(
             language
             for language, text in known.items()
             if segments(text.replace(LINK, _LINK_ROOM)) > self.max_segments
         )
+        if too_long:
+            raise ValueError(f"the text is longer than max_segments: {', '.join(too_long)}")
+        return self
 
     def _chosen(self, language: str | None) -> str:
         known = {**TEXTS, **self.texts}

@@ -49,8 +49,6 @@ class TwilioOptions(SmsOptions):
     def _one_sender(self) -> Self:
         if (self.sender is None) is (self.messaging_service_sid is None):
             raise ValueError("needs sender or messaging_service_sid, and only one of them")
-        if languages := self.too_long():
-            raise ValueError(f"the text is longer than max_segments: {', '.join(languages)}")
         return self
 
 

@@ -209,10 +209,10 @@ class TestTwilio(SmsKit):
             with pytest.raises(ConfigError, match="check account_sid, api_key and auth_token"):
                 await self.at(url, http, auth_token="wrong", **more).ping()
 
+    @pytest.mark.usefixtures("specs")
     async def test_what_is_sent_is_what_the_vendors_own_file_allows(self) -> None:
         messages = spec("twilio_messages_v2010.json")
-        if messages is None:
-            pytest.skip("no $BROKER_SPECS with Twilio's file")
+        assert messages is not None
         taken = reply({"sid": "SM" + "0" * 32}, status=201)
         async with ScriptedServer(taken) as twilio, open_session(LOOPBACK) as http:
             await self.at(twilio.url, http).send(self.envelope(), within=20.0)
