@@ -21,7 +21,10 @@ COMMANDS = {
     "scaffold": "write the package of a new CRM adapter, which passes at once",
     "check": "load everything, reach every part, and say what is wrong",
     "dead-letters": "messages that were given up: list them, send them again, drop them",
+    "opt-outs": "who wants no messages: add people, remove them, look them up",
+    "consents": "who agreed to be written to, when and how: one JSON line each",
     "lookup": "what each CRM answers for one number or reference",
+    "rules": "check the rules by which callers are offered a channel",
     "shadow": "how CRMs in shadow mode compare with those that answer the calls",
 }
 FAILED = 1

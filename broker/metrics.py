@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
 _CALL_SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.5, 5.0, 10.0)
+_DELIVERY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 _WORD = re.compile(r"[a-z_]{1,40}", re.ASCII)
 
 
@@ -78,25 +79,15 @@ class Metrics:
             ["channel", "purpose", "state"],
             registry=registry,
         )
+        self._of_deflections(registry)
         self.hooks = Counter(
             "broker_hooks",
             "Screen pops and outcomes that the platform was told of",
             ["hook", "result"],
             registry=registry,
         )
-        self.due = Gauge("broker_due", "Work in the ledger", ["set"], registry=registry)
-        self.oldest_due = Gauge(
-            "broker_oldest_due_seconds",
-            "How long the oldest work is overdue",
-            ["set"],
-            registry=registry,
-        )
-        self.dead_letters = Gauge(
-            "broker_dead_letters",
-            "Work that was given up and waits for an operator",
-            ["set"],
-            registry=registry,
-        )
+        self._of_callbacks(registry)
+        self._of_work(registry)
         self.takeovers = Counter(
             "broker_takeovers", "Work taken over from a replica that lost it", registry=registry
         )
@@ -128,6 +119,102 @@ class Metrics:
         )
         Info("broker_build", "The running version", registry=registry).info({"version": _version()})
 
+    def _of_deflections(self, registry: CollectorRegistry) -> None:
+        self._of_sends(registry)
+        self._of_rules(registry)
+        self._of_handles(registry)
+
+    def _of_sends(self, registry: CollectorRegistry) -> None:
+        self.number_lookups = Counter(
+            "broker_number_lookups",
+            "Numbers of which only a number lookup can tell what kind of line they are",
+            ["result"],
+            registry=registry,
+        )
+        self.forbidden_sends = Counter(
+            "broker_forbidden_sends",
+            "Messages that a rule kept from being sent",
+            ["channel", "reason"],
+            registry=registry,
+        )
+        self.spend_used = Gauge(
+            "broker_spend_used",
+            "Share of the day's money for messages that is spent",
+            registry=registry,
+        )
+
+    def _of_work(self, registry: CollectorRegistry) -> None:
+        self.due = Gauge("broker_due", "Work in the ledger", ["set"], registry=registry)
+        self.oldest_due = Gauge(
+            "broker_oldest_due_seconds",
+            "How long the oldest work is overdue",
+            ["set"],
+            registry=registry,
+        )
+        self.dead_letters = Gauge(
+            "broker_dead_letters",
+            "Work that was given up and waits for an operator",
+            ["set"],
+            registry=registry,
+        )
+
+    def _of_rules(self, registry: CollectorRegistry) -> None:
+        self.rules_reloads = Counter(
+            "broker_rules_reloads",
+            "Changes of the rules file, by what became of them",
+            ["outcome"],
+            registry=registry,
+        )
+        self.rules_refused = Gauge(
+            "broker_rules_refused",
+            "1 while older rules are in force because the file has faults",
+            registry=registry,
+        )
+
+    def _of_handles(self, registry: CollectorRegistry) -> None:
+        self.landings = Counter(
+            "broker_landings",
+            "Deflection links that were opened, by people and by what looks at links for them",
+            ["result"],
+            registry=registry,
+        )
+        self.contexts = Counter(
+            "broker_contexts", "Contexts asked for by handle", ["result"], registry=registry
+        )
+
+    def _of_callbacks(self, registry: CollectorRegistry) -> None:
+        self.receipts = Counter(
+            "broker_receipts",
+            "Receipts of messaging providers, by what they changed",
+            ["channel", "state", "outcome"],
+            registry=registry,
+        )
+        self.receipt_delay = Histogram(
+            "broker_receipt_delay_seconds",
+            "Hand-over of a message until its receipt that it was delivered",
+            ["channel"],
+            buckets=_DELIVERY_SECONDS,
+            registry=registry,
+        )
+        self.fallbacks = Counter(
+            "broker_fallbacks",
+            "Messages that went on to their next channel, by the channel they left",
+            ["channel", "reason"],
+            registry=registry,
+        )
+        self.inbound = Counter(
+            "broker_inbound",
+            "What people wrote to us on a channel, by what it was taken for",
+            ["channel", "outcome"],
+            registry=registry,
+        )
+        self.callbacks_refused = Counter(
+            "broker_callbacks_refused",
+            "Callbacks that nobody had signed who may",
+            ["channel"],
+            registry=registry,
+        )
+
     def render(self) -> bytes:
         """The Prometheus text format."""
         return generate_latest(self.registry)
@@ -136,6 +223,14 @@ class Metrics:
 def reason_label(reason: str | None) -> str:
     """`reason` as a label: our own short words only."""
     return reason if reason and _WORD.fullmatch(reason) else ""
+
+
+_FALLBACKS = frozenset({"refused", "gave_up", "message_unfit", "quiet_hours", "silent"})
+
+
+def fallback_label(reason: str | None) -> str:
+    """Why a message left a channel: one of our own words, or that a receipt said so."""
+    return reason if reason in _FALLBACKS else "receipt"
 
 
 def _version() -> str:

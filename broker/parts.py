@@ -12,6 +12,7 @@ from broker.channels.email import EmailChannel, SmtpOptions
 from broker.channels.templates import Templates
 from broker.domain.errors import ConfigError
 from broker.domain.messages import EMAIL
+from broker.domain.recipients import LineRules
 from broker.domain.shadow import compared_fields
 from broker.http_client import (
     Dependency,
@@ -22,23 +23,29 @@ from broker.http_client import (
 )
 from broker.metrics import Metrics
 from broker.presence import Presence
+from broker.settings.rules_file import RulesFile
 from broker.stores.address import is_sentinel
 from broker.stores.clock import StoreClock
 from broker.stores.connection import Store, open_store
 from broker.stores.customers import RedisCustomerCache
+from broker.stores.learned import RedisLearnedNumbers
 from broker.stores.ledger import RedisLedger
+from broker.stores.lines import RedisLineBook
 from broker.stores.rate import RedisRate
 from broker.stores.shadow import RedisShadowBook
-from broker.stores.shared import RedisLinks, RedisTokens
+from broker.stores.shared import RedisCounters, RedisLinks, RedisTokens
 from broker.stores.tiers import RedisTierWords
+from broker.usecases.approved import approved_faults, approved_messages
 from broker.usecases.cache import CachedCrm
+from broker.usecases.learn import Learner
 from broker.usecases.lookup import Crm, Lookup
+from broker.usecases.number_check import NumberCheck
 from broker.usecases.shadow import Shadows
 from broker.usecases.tiers import UnmappedTiers
 from broker.usecases.tracking import TrackingLinks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 
     import aiohttp
 
@@ -50,6 +57,7 @@ if TYPE_CHECKING:
         RateLimiter,
         ShadowBook,
         TierWords,
+        VendorTemplate,
     )
     from broker.settings import Settings
     from broker.settings.models import Outbound
@@ -72,9 +80,24 @@ class Parts:
     shadows: Shadows
     platform: CallPlatform
     channels: dict[str, Channel]
+    numbers: NumberCheck
     links: TrackingLinks
     tier_words: TierWords
     customers: CustomerCache
+    rules: RulesFile | None
+    """None = nobody is ever offered anything."""
+
+    def approved(self) -> Mapping[str, Sequence[VendorTemplate]]:
+        """Channel -> the approved messages that settings name for it; empty if it needs some."""
+        deflection = self.settings.deflection
+        found = approved_messages(deflection.all_templates().values())
+        orders = (deflection.channels, *(one.channels for one in deflection.branches.values()))
+        offered = {name for order in orders for name in order}
+        return {
+            name: found.get(name, ())
+            for name, channel in self.channels.items()
+            if name in found or (channel.needs_template and name in offered)
+        }
 
 
 @asynccontextmanager
@@ -113,6 +136,9 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         channels = await _channels(settings, outbound, presence)
         for channel in channels.values():
             stack.push_async_callback(channel.aclose)
+        numbers = await _numbers(settings, outbound, presence)
+        if numbers.lookup is not None:
+            stack.push_async_callback(numbers.lookup.aclose)
         words = RedisTierWords(store)
         tiers = UnmappedTiers(words, metrics)
         stack.push_async_callback(tiers.aclose)
@@ -126,12 +152,23 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 lease_s=settings.store.lease_ms / 1000,
                 retention_s=retention_s,
                 home_region=settings.lookup.default_region,
+                consents_kept_s=settings.deflection.consents_kept_days * 86_400.0,
             ),
             metrics,
-            Lookup(crms, settings.lookup.folding(), clock, metrics, presence, shadows, tiers),
+            Lookup(
+                crms,
+                settings.lookup.folding(),
+                clock,
+                metrics,
+                presence,
+                shadows,
+                tiers,
+                _learner(stack, settings, store, clock),
+            ),
             shadows,
             platform,
             channels,
+            numbers,
             TrackingLinks(
                 RedisLinks(store, clock),
                 clock,
@@ -142,7 +179,28 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             ),
             words,
             kept,
+            _rules(settings, metrics),
         )
+
+
+def _learner(
+    stack: AsyncExitStack, settings: Settings, store: Store, clock: StoreClock
+) -> Learner | None:
+    """None unless the operator wants numbers learned, and references are typed at all."""
+    lookup, reference = settings.lookup, settings.reference
+    if not (lookup.learn_phone and reference.enabled):
+        return None
+    numbers = RedisLearnedNumbers(store, clock)
+    learner = Learner(numbers, reference.format(), lookup.learn_days * 86_400.0)
+    stack.push_async_callback(learner.aclose)
+    return learner
+
+
+def _rules(settings: Settings, metrics: Metrics) -> RulesFile | None:
+    deflection = settings.deflection
+    if deflection.rules is None:
+        return None
+    return RulesFile(deflection.rules, deflection.all_channels(), metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +271,30 @@ async def _channels(
     return channels
 
 
+async def _numbers(settings: Settings, outbound: _Outbound, presence: Presence) -> NumberCheck:
+    lines, counters = RedisLineBook(outbound.store), RedisCounters(outbound.store)
+    asked = settings.number_lookup
+    if asked is None:
+        return NumberCheck(None, lines, counters, outbound.metrics, LineRules())
+    http = await outbound.session("number_lookup", presence)
+    return NumberCheck(
+        plugins.build(plugins.number_lookup(asked.driver), asked.options, http),
+        lines,
+        counters,
+        outbound.metrics,
+        asked.rules(),
+        within_s=asked.timeout_ms / 1000,
+        budget_per_day=asked.budget_per_day,
+        kept_s=asked.cache_s,
+    )
+
+
 async def refuse_unfit(parts: Parts) -> Sequence[str]:
     """ConfigError naming the store, the platform and every CRM that can never work as configured.
 
     One that is merely away does not stop the start, nor does a mail server: calls get their
     outcome all the same, and without a store the broker is not ready and says why. What the
-    operator should know of the store, and of CRMs in shadow mode, comes back.
+    operator should know of the store, of CRMs in shadow mode and of approved messages comes back.
     """
     shadows = {f"crm.{crm.name}": crm.adapter.ping() for crm in parts.shadows.crms}
     named: dict[str, Awaitable[Any]] = {
@@ -227,14 +303,32 @@ async def refuse_unfit(parts: Parts) -> Sequence[str]:
         **{f"crm.{crm.name}": crm.adapter.ping() for crm in parts.lookup.crms},
         **shadows,
     }
-    checks = (asyncio.wait_for(ping, _START_CHECK_S) for ping in named.values())
-    results = dict(zip(named, await asyncio.gather(*checks, return_exceptions=True), strict=True))
+    results, templates = await asyncio.gather(_reached(named), _unfit_templates(parts))
     told = {name: [f"{name}: {fault}" for fault in _unfit(results[name])] for name in named}
     if faults := [fault for name in named if name not in shadows for fault in told[name]]:
         raise ConfigError(*faults)
     of_store = results["store"]
     warnings = [f"store: {told}" for told in of_store] if isinstance(of_store, list) else []
-    return [*warnings, *(fault for name in shadows for fault in told[name])]
+    return [*warnings, *(fault for name in shadows for fault in told[name]), *templates]
+
+
+async def _reached(named: Mapping[str, Awaitable[Any]]) -> dict[str, Any]:
+    """What each came to, or failed with, in `_START_CHECK_S`."""
+    checks = (asyncio.wait_for(check, _START_CHECK_S) for check in named.values())
+    results = await asyncio.gather(*checks, return_exceptions=True)
+    return dict(zip(named, results, strict=True))
+
+
+async def _unfit_templates(parts: Parts) -> list[str]:
+    """Approved messages that their providers would refuse: one of them stops no calls."""
+    approved = parts.approved().items()
+    asked = {name: approved_faults(parts.channels[name], messages) for name, messages in approved}
+    results = await _reached(asked)
+    return [
+        f"channel.{name}: {fault}"
+        for name, told in results.items()
+        for fault in (_unfit(told) if isinstance(told, BaseException) else told)
+    ]
 
 
 def _unfit(result: object) -> tuple[str, ...]:

@@ -9,13 +9,13 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from broker.domain.errors import ConfigError
-from broker.ports import CallPlatform, Channel, CrmAdapter, Options
+from broker.ports import CallPlatform, Channel, CrmAdapter, NumberLookup, Options
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-Plugin = CrmAdapter | CallPlatform | Channel
-P = TypeVar("P", CrmAdapter, CallPlatform, Channel)
+Plugin = CrmAdapter | CallPlatform | Channel | NumberLookup
+P = TypeVar("P", CrmAdapter, CallPlatform, Channel, NumberLookup)
 _SPELLED = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
@@ -32,6 +32,11 @@ def platform(name: str) -> type[CallPlatform]:
 def channel(name: str) -> type[Channel]:
     """The channel class of this name; ConfigError if there is none."""
     return cast("type[Channel]", _find("broker.channels", name, Channel))
+
+
+def number_lookup(name: str) -> type[NumberLookup]:
+    """The driver class that `[number_lookup] driver` names; ConfigError if there is none."""
+    return cast("type[NumberLookup]", _find("broker.number_lookups", name, NumberLookup))
 
 
 def spelled_out(name: str, port: type[object]) -> type[object]:

@@ -1,6 +1,6 @@
 """Everything a plug-in author imports: contracts, values, errors and the outbound client."""
 
-from broker.domain.call import CallRef, Phone, Reference, fold_to_keypad
+from broker.domain.call import CallRef, Line, Phone, Reference, fold_to_keypad
 from broker.domain.customer import Customer, has_number
 from broker.domain.errors import (
     AnswerLostError,
@@ -10,12 +10,15 @@ from broker.domain.errors import (
     OptedOutError,
     PermanentError,
     SessionNotFoundError,
+    SignatureError,
     TemporaryError,
 )
 from broker.domain.expressions import Get
 from broker.domain.fields import Fields, Place, Places, Region, text_of, texts_of
+from broker.domain.figures import Figures
 from broker.domain.hooks import CallReport, ScreenPop
 from broker.domain.json_paths import is_path, records_at, value_at, values_at
+from broker.domain.messages import ReceiptState
 from broker.domain.premium import PremiumRule
 from broker.domain.record import Session
 from broker.domain.spellings import Pattern, spelled
@@ -27,6 +30,7 @@ from broker.http_client import (
     HttpCrmAdapter,
     HttpCrmOptions,
     JsonClient,
+    JwtBearerAuth,
     NotAskedError,
     OAuthToken,
     Reading,
@@ -50,15 +54,21 @@ from broker.http_client import (
     sosl_term,
 )
 from broker.ports import (
+    Callback,
+    CallbackRead,
     CallNote,
     CallPlatform,
     Channel,
     CrmAdapter,
     Envelope,
+    Inbound,
+    NumberLookup,
     Options,
+    Receipt,
     Ticket,
     TicketRef,
     Variable,
+    VendorTemplate,
     time_left,
 )
 
@@ -72,19 +82,26 @@ __all__ = [
     "CallPlatform",
     "CallRef",
     "CallReport",
+    "Callback",
+    "CallbackRead",
     "Channel",
     "ConfigError",
     "CrmAdapter",
     "Customer",
     "Envelope",
     "Fields",
+    "Figures",
     "FixedGrant",
     "FixedHeaders",
     "Get",
     "HttpCrmAdapter",
     "HttpCrmOptions",
+    "Inbound",
     "JsonClient",
+    "JwtBearerAuth",
+    "Line",
     "NotAskedError",
+    "NumberLookup",
     "OAuthToken",
     "OptedOutError",
     "Options",
@@ -95,6 +112,8 @@ __all__ = [
     "Places",
     "PremiumRule",
     "Reading",
+    "Receipt",
+    "ReceiptState",
     "Reference",
     "Region",
     "Reply",
@@ -102,6 +121,7 @@ __all__ = [
     "ScreenPop",
     "Session",
     "SessionNotFoundError",
+    "SignatureError",
     "TemporaryError",
     "Ticket",
     "TicketRef",
@@ -110,6 +130,7 @@ __all__ = [
     "UnauthorizedError",
     "UnusableAnswerError",
     "Variable",
+    "VendorTemplate",
     "at_once",
     "authorizer",
     "basic_auth",

@@ -35,7 +35,8 @@ _Waiter = tuple["Callable[[Record], bool]", "asyncio.Future[Record | None]"]
 
 
 def _is_message(lease: Lease) -> bool:
-    return lease.work.startswith("message:")
+    """Or something for a CRM: work that no caller waits for."""
+    return lease.work.startswith(("message:", "ticket:", "note:"))
 
 
 def _give_up(waiting: asyncio.Future[Record | None]) -> None:
@@ -44,7 +45,10 @@ def _give_up(waiting: asyncio.Future[Record | None]) -> None:
 
 
 class Worker(JobStarter):
-    """Runs leases as tasks; a runner per kind: `step`, `repair`, `message`, `idle`, `poison`."""
+    """Runs leases as tasks, with a runner per kind of work.
+
+    `step`, `repair`, `message`, `ticket`, `note`, `idle`, `poison`.
+    """
 
     def __init__(self, ledger: Ledger, clock: Clock, metrics: Metrics, *, lease_s: float) -> None:
         self._ledger = ledger

@@ -10,13 +10,17 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import aiohttp
+import orjson
 import pytest
 
 from tests.servers import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from broker.testing.scripted_server import Asked
 
 START_S = 60.0
 """A few seconds, unless the machine is busy."""
@@ -35,6 +39,35 @@ def mocks(
     finally:
         for server in servers:
             server.stop()
+
+
+async def complaints(url: str, requests: Iterable[Asked], *headers: str) -> list[str]:
+    """What the mock at `url` holds against these requests, told with these of their headers.
+
+    To one that is not as described it answers 422, or the error that the file describes. That an
+    example in a file breaks the file's own schema is not our fault.
+    """
+    async with aiohttp.ClientSession(skip_auto_headers=["User-Agent"]) as http:
+        said = [await _complaint(http, url, asked, headers) for asked in requests]
+    return [complaint for complaint in said if complaint is not None]
+
+
+async def _complaint(
+    http: aiohttp.ClientSession, url: str, asked: Asked, headers: Sequence[str]
+) -> str | None:
+    async with http.request(
+        asked.method,
+        url + asked.path,
+        params=asked.query,
+        data=asked.body or None,
+        headers={name: asked.headers[name] for name in headers if name in asked.headers},
+    ) as answer:
+        faults = orjson.loads(answer.headers.get("sl-violations", "[]"))
+        if faults and all(fault["location"][0] == "response" for fault in faults):
+            return None
+        if answer.status < 400 and not faults:
+            return None
+        return f"{asked.line}: {answer.status} {faults} {await answer.text()}"
 
 
 class _Mock:

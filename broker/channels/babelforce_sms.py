@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from broker.channels.sms import SmsOptions
+from broker.channels.sms import SmsOptions, told_sender
 from broker.sdk import (
     Auth,
     Channel,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _NAME = "babelforce_sms"
 _PATH = "/api/v2/sms"
+_OURS = "ivr."
 _FAILED = frozenset({"failed", "validation_failed"})
 _REFUSED = frozenset({400, 404, 422})
 
@@ -43,6 +44,7 @@ class BabelforceSmsChannel(Channel):
     """The call's context travels with the SMS: a reply's conversation begins with it."""
 
     options_type = BabelforceSmsOptions
+    reaches = "phone"
 
     def __init__(self, options: BabelforceSmsOptions, http: aiohttp.ClientSession) -> None:
         self._options = options
@@ -57,7 +59,7 @@ class BabelforceSmsChannel(Channel):
         options = self._options
         body: dict[str, Any] = {
             "to": envelope.to,
-            "text": options.text(envelope.language, envelope.values["link"]),
+            "text": options.words(envelope),
             "session": _context(envelope),
         }
         if options.sender is not None:
@@ -69,16 +71,22 @@ class BabelforceSmsChannel(Channel):
     async def ping(self) -> str:
         """Reaches the API with our credentials; nothing is sent."""
         await self._client.request("GET", "/api/v2/ping", within=5.0)
-        return f"the API answers; sends to {', '.join(sorted(self._options.countries))}"
+        who = told_sender(self._options.sender or "the account's default")
+        return f"the API answers; sends as {who} to {', '.join(sorted(self._options.countries))}"
 
     async def aclose(self) -> None:
         await self._auth.aclose()
 
 
 def _context(envelope: Envelope) -> dict[str, str]:
-    """Session variables of the conversation that a reply begins: no other names than ours."""
+    """Session variables of the conversation that a reply begins: no other names than ours.
+
+    They are the context of the message, and the order that a tracking link leads to.
+    """
     track_id = envelope.values.get("track_id")
-    return {"ivr.track_id": track_id} if track_id else {}
+    about = {"track_id": track_id} if track_id else {}
+    context = {**about, **envelope.data}
+    return {name if name.startswith(_OURS) else _OURS + name: context[name] for name in context}
 
 
 def _taken(reply: Reply) -> str | None:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from broker.channels.mime import compose, message_id, recipient
 from broker.channels.smtp import Conversation, SmtpOptions
+from broker.channels.words import checked_words
+from broker.domain.customer import clean
 from broker.domain.errors import AnswerLostError, ConfigError, TemporaryError
 from broker.ports import Channel
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
 
-    from broker.channels.templates import Templates
+    from broker.channels.templates import Rendered, Templates
     from broker.ports import Envelope
 
 __all__ = ["EmailChannel", "SmtpOptions"]
@@ -83,12 +85,20 @@ class EmailChannel(Channel):
 
     def _compose(self, envelope: Envelope, identity: str) -> EmailMessage:
         return compose(
-            self._templates.render(envelope.purpose, envelope.language, envelope.values),
+            self._rendered(envelope),
             sender=self._sender,
             to=recipient(envelope.to),
             identity=identity,
             date=datetime.now(UTC),
         )
+
+    def _rendered(self, envelope: Envelope) -> Rendered:
+        """Words that are ready need no template; PermanentError for what no mail can show."""
+        if envelope.text is None:
+            return self._templates.render(envelope.purpose, envelope.language, envelope.values)
+        text = checked_words(envelope.text).strip()
+        title = clean(envelope.title or "") or text.splitlines()[0]
+        return self._templates.words(title, text, envelope.language)
 
     async def _hand_over(
         self, conversation: Conversation, mail: EmailMessage, until: float

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from broker.channels.words import Language, checked_words
+from broker.domain.languages import nearest_or_any
 from broker.domain.recipients import Recipients
 from broker.domain.sms import segments
-from broker.sdk import Options, PermanentError, Region
+from broker.sdk import Line, Options, PermanentError, Phone, Region
+
+if TYPE_CHECKING:
+    from broker.sdk import Envelope
 
 LINK = "{link}"
-FALLBACK = "en"
 TEXTS = {
     "en": "Thank you for your call. Track your order here: {link} (do not share this link)",
     "de": "Danke für Ihren Anruf. Hier sehen Sie Ihre Bestellung: {link} (bitte nicht weitergeben)",
@@ -23,7 +27,13 @@ TEXTS = {
 _LINK_ROOM = "https://broker.example.com/t/" + "x" * 43
 """A wrapped link of a usual length, to count segments with."""
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}|[{}]")
-_LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*", re.ASCII)
+
+
+def told_sender(sender: str) -> str:
+    """Who sends, for `broker check`: people may not be able to answer a toll-free number."""
+    phone = Phone.read(f"+{sender.removeprefix('+')}")
+    toll_free = phone is not None and phone.line is Line.TOLL_FREE
+    return f"{sender} (toll-free: answers may not arrive)" if toll_free else sender
 
 
 def _text(value: str) -> str:
@@ -34,6 +44,7 @@ def _text(value: str) -> str:
     return value
 
 
+Prefix = Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{0,14}$")]
 Text = Annotated[str, StringConstraints(min_length=6, max_length=1600), AfterValidator(_text)]
 
 
@@ -43,28 +54,28 @@ class SmsOptions(Options):
     countries: frozenset[Region] = Field(min_length=1)
     """Whose numbers are written to: an allow-list, because premium ranges abroad pay whoever makes
     us text them."""
-    texts: Mapping[str, Text] = {}
+    prefixes: tuple[Prefix, ...] = ()
+    """Beginnings of the numbers that are written to, such as `+4915`; none = all of `countries`."""
+    texts: Mapping[Language, Text] = {}
     """Language -> text, in place of ours or beside them."""
     max_segments: int = Field(3, ge=1, le=10)
 
-    @field_validator("texts", mode="after")
-    @classmethod
-    def _languages(cls, texts: Mapping[str, str]) -> Mapping[str, str]:
-        if any(_LANGUAGE.fullmatch(language) is None for language in texts):
-            raise ValueError("a language is like de or pt-br")
-        return texts
-
     @property
     def recipients(self) -> Recipients:
-        return Recipients(self.countries)
+        return Recipients(self.countries, prefixes=self.prefixes)
 
-    def text(self, language: str | None, link: str) -> str:
-        """The words in the nearest language: `de-AT`, else `de`, else English.
+    def words(self, envelope: Envelope) -> str:
+        """What the message says: its own words, else the tracking link in the nearest language.
 
-        PermanentError if they would take more than `max_segments`.
+        PermanentError if that would take more than `max_segments`, or cannot be sent at all.
         """
-        text = self._chosen(language).replace(LINK, link)
-        if segments(text) > self.max_segments:
+        text = envelope.text
+        if text is None:
+            link = envelope.values.get("link")
+            if link is None:
+                raise PermanentError("the message has neither a text nor a link")
+            text = nearest_or_any({**TEXTS, **self.texts}, envelope.language).replace(LINK, link)
+        if segments(checked_words(text)) > self.max_segments:
             raise PermanentError(f"the text takes more than {self.max_segments} segments")
         return text
 
@@ -80,12 +91,3 @@ class SmsOptions(Options):
         if too_long:
             raise ValueError(f"the text is longer than max_segments: {', '.join(too_long)}")
         return self
-
-    def _chosen(self, language: str | None) -> str:
-        known = {**TEXTS, **self.texts}
-        wanted = (language or FALLBACK).strip().replace("_", "-").lower()
-        while wanted:
-            if wanted in known:
-                return known[wanted]
-            wanted = wanted.rpartition("-")[0]
-        return known[FALLBACK]

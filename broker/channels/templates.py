@@ -110,6 +110,12 @@ class Templates:
             raise PermanentError(f"the {purpose} template made an empty subject")
         return rendered
 
+    def words(self, title: str, text: str, language: str | None) -> Rendered:
+        """Words that are ready, as a mail: the same in both bodies, addresses made links."""
+        shown = {"title": title, "text": text, "language": language or FALLBACK}
+        html = self._environment.get_template("_words.html").render(shown)
+        return Rendered(clean(title) or "", text.strip() + "\n", html)
+
     def _choose(self, purpose: str, language: str | None) -> _Mail:
         wanted = (language or FALLBACK).strip().replace("_", "-").lower()
         while wanted:

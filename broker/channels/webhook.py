@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import re
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -130,6 +131,7 @@ def _body(envelope: Envelope, now: float) -> bytes:
             "to": envelope.to,
             "language": envelope.language,
             "values": {name: value for name, value in envelope.values.items() if value},
+            **_words(envelope),
         },
     }
     try:
@@ -139,6 +141,19 @@ def _body(envelope: Envelope, now: float) -> bytes:
     if len(body) >= MAX_BODY_BYTES:
         raise PermanentError(f"webhook: the message has {MAX_BODY_BYTES} bytes or more")
     return body
+
+
+def _words(envelope: Envelope) -> dict[str, Any]:
+    """What the message says and carries, if it is more than a link; what is absent is left out."""
+    template = envelope.template
+    told = {
+        "text": envelope.text,
+        "title": envelope.title,
+        "template": asdict(template) if template is not None else None,
+        "media_url": envelope.media_url,
+        "context": dict(envelope.data) or None,
+    }
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _headers(identity: str, body: bytes, now: float, keys: tuple[bytes, ...]) -> Mapping[str, str]:

@@ -7,22 +7,24 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from broker.cli.common import add_config, read_settings
 from broker.cli.loop import run_loop
 from broker.cli.table import table
-from broker.domain.errors import BrokerError, StoreUnavailableError
+from broker.domain.errors import BrokerError, ConfigError, StoreUnavailableError
 from broker.domain.premium import PremiumRule
 from broker.logs import configure
 from broker.parts import open_parts
+from broker.usecases.approved import approved_faults
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from broker.parts import Parts
-    from broker.ports import Options
+    from broker.ports import Channel, Options, VendorTemplate
     from broker.settings import Settings
 
 WITHIN_S = 10.0
@@ -73,14 +75,15 @@ def run(args: argparse.Namespace) -> int:
 async def check(settings: Settings, *, live: bool, within_s: float = WITHIN_S) -> list[Finding]:
     """One finding for each part, all reached at the same time; none takes over `within_s`.
 
-    Then the notes: what the store knows that no part could tell.
+    Then the notes: what no part could tell.
     """
     async with open_parts(settings) as parts:
         probes = _probes(parts)
         if live:
             probes["live session"] = parts.platform.probe_session()
         reached = (_reach(part, probe, within_s) for part, probe in probes.items())
-        return [*await asyncio.gather(*reached), *await _unmapped_tiers(parts)]
+        found = await asyncio.gather(*reached)
+        return [*found, *await _unmapped_tiers(parts), *_links_off(parts)]
 
 
 def _probes(parts: Parts) -> dict[str, Awaitable[str]]:
@@ -91,6 +94,11 @@ def _probes(parts: Parts) -> dict[str, Awaitable[str]]:
         **{f"crm {crm.name}": crm.adapter.ping() for crm in parts.lookup.crms},
         **{f"crm {crm.name} (shadow)": crm.adapter.ping() for crm in parts.shadows.crms},
         **{f"channel {name}": channel.ping() for name, channel in parts.channels.items()},
+        **{
+            f"templates {name}": _templates(parts.channels[name], messages)
+            for name, messages in parts.approved().items()
+        },
+        **({"number lookup": lookup.ping()} if (lookup := parts.numbers.lookup) else {}),
     }
 
 
@@ -99,6 +107,12 @@ async def _ping(parts: Parts) -> str:
     if parts.settings.store.in_memory:
         return "in memory: a restart forgets every call"
     return "; ".join(await parts.store.check()) or f"answers, {parts.settings.store.promise}"
+
+
+async def _templates(channel: Channel, messages: Sequence[VendorTemplate]) -> str:
+    if faults := await approved_faults(channel, messages):
+        raise ConfigError(*faults)
+    return f"nothing is known against {len(messages)} approved messages"
 
 
 async def _unmapped_tiers(parts: Parts) -> list[Finding]:
@@ -120,6 +134,22 @@ async def _unmapped_tiers(parts: Parts) -> list[Finding]:
             if _names_tier(crm.options, word)
         ]
     return notes
+
+
+def _links_off(parts: Parts) -> list[Finding]:
+    """One note for each link target that nobody is sent to today."""
+    today = datetime.fromtimestamp(parts.clock.time(), UTC).date()
+    return [
+        Finding(
+            f"link {name}",
+            "note",
+            0,
+            f"nobody is sent there today: valid from {target.valid_from or 'ever'} "
+            f"until {target.valid_until or 'further notice'}",
+        )
+        for name, target in parts.settings.link_targets().items()
+        if not target.offered(today)
+    ]
 
 
 def _names_tier(options: Options, word: str) -> bool:

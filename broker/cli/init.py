@@ -1,4 +1,4 @@
-"""`broker init`: a configuration, customers and templates that work at once."""
+"""`broker init`: a configuration, customers, rules and templates that work at once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 KNOWN_CALLER = "+493023125001"
 """Stands in the starter's customers.csv; nobody can have this number."""
+STARTER = ("broker.toml", "customers.csv", "rules.toml", "cases.toml")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "init",
         help="write a configuration that works at once",
-        description="Writes broker.toml, customers.csv and message templates, and tells what to "
-        "do next. A file that exists is never touched.",
+        description="Writes broker.toml, customers.csv, message templates, and rules for offers "
+        "with cases to test them; tells what to do next. A file that exists is never touched.",
     )
     parser.add_argument(
         "directory", nargs="?", type=Path, default=Path(), metavar="DIR", help="where to (here)"
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 def starter() -> Iterator[tuple[str, Traversable]]:
     """Every file to write: its name in the directory, and where its content is."""
     ours = files("broker.cli") / "starter"
-    yield from ((name, ours / name) for name in ("broker.toml", "customers.csv"))
+    yield from ((name, ours / name) for name in STARTER)
     templates = files("broker.channels") / "templates"
     for template in sorted(templates.iterdir(), key=lambda file: file.name):
         if template.is_file():
@@ -63,6 +64,7 @@ def _next(directory: Path) -> str:
 Next:
 {enter}  broker check
   broker lookup --phone {KNOWN_CALLER} --show
+  broker rules test rules.toml cases.toml
   broker serve
 and, while it serves, a first call from another terminal:
   curl -s 'http://127.0.0.1:8080/v1/calls?wait_ms=2000' \\

@@ -47,13 +47,14 @@ class CallRef:
 
 
 class Line(StrEnum):
-    """What kind of line a number is, as far as the number itself tells."""
+    """What kind of line a number is, as far as the number itself or a number lookup tells."""
 
     MOBILE = "mobile"
     FIXED = "fixed"
     FIXED_OR_MOBILE = "fixed_or_mobile"
     TOLL_FREE = "toll_free"
     PREMIUM_RATE = "premium_rate"
+    VOIP = "voip"
     OTHER = "other"
 
 
@@ -64,6 +65,7 @@ _LINES = {
     PhoneNumberType.TOLL_FREE: Line.TOLL_FREE,
     PhoneNumberType.PREMIUM_RATE: Line.PREMIUM_RATE,
     PhoneNumberType.SHARED_COST: Line.PREMIUM_RATE,
+    PhoneNumberType.VOIP: Line.VOIP,
 }
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 TEXT_LIMIT = 256
 """Characters kept of any text a CRM sends: the longest a session variable may be."""
+LEARNED = "learned"
+"""The reason of a lookup by number that ended with whom a reference typed before led to."""
 MATCHES_READ = 100
 """Records read of one answer; more is a search gone wrong, and nobody guesses among them."""
 _EMAIL = re.compile(r"[^\s@<>,;:\"()\[\]\\]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", re.ASCII)

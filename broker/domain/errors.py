@@ -15,6 +15,10 @@ class BadInputError(BrokerError):
         self.code = code
 
 
+class SignatureError(BrokerError):
+    """It does not come from whom it should: a wrong, missing or outdated signature."""
+
+
 class ConfigError(BrokerError):
     """The operator has to change something. `faults` lists everything that is wrong, at once."""
 
@@ -41,6 +45,14 @@ class PermanentError(BrokerError):
 
 class OptedOutError(PermanentError):
     """The recipient does not want messages from us: a rule, not a failure."""
+
+
+class ForbiddenSendError(BrokerError):
+    """A rule forbids this send now; nothing was sent or counted. `reason`: see `Forbidden`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"not sent: {reason}")
+        self.reason = reason
 
 
 class AnswerLostError(BrokerError):

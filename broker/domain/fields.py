@@ -69,10 +69,16 @@ class Fields(BaseModel):
     reference: Place | None = "reference"
     tags: Place | None = None
     """A list of texts, or one text that separates them by `;`."""
+    preferred_channel: Place | None = None
+    push_tokens: Place | None = None
+    """Of the app on his phone: a list of texts, or one text that separates them by `;`."""
     extra: Mapping[str, Place] = {}
     """Any other value -> its place; `[variables]` can name it as `extra.<key>`."""
 
-    @field_validator("email", "track_id", "language", "reference", "tags", mode="before")
+    @field_validator(
+        *("email", "track_id", "language", "reference", "tags", "preferred_channel", "push_tokens"),
+        mode="before",
+    )
     @classmethod
     def _not_read(cls, place: object) -> object:
         return None if place == "" else place
@@ -106,6 +112,8 @@ class Fields(BaseModel):
             ),
             name=" ".join(text for place in self.name if (text := text_of(get(place)))) or None,
             language=_one(get, self.language),
+            preferred_channel=_one(get, self.preferred_channel),
+            push_tokens=texts_of(get(self.push_tokens)) if self.push_tokens is not None else (),
             tags=tags or (),
             extra={key: text for key, text in extra.items() if text is not None},
             unmapped_tier=premium.unmapped(get) if premium else None,

@@ -4,11 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from broker.domain.customer import Folding, LookupResult, LookupState
+from broker.domain import crm_entries
+from broker.domain.customer import LEARNED, Folding, LookupResult, LookupState
+from broker.domain.deflection import Deflection
 from broker.domain.evolve import evolve
-from broker.domain.messages import TRACKING, Message, MessageState, Tracking, When
-from broker.domain.record import POISON, Over, Record, Session, Step, Written, settled
+from broker.domain.messages import (
+    EMAIL,
+    TRACKING,
+    CrmEntry,
+    Message,
+    Tracking,
+    When,
+    message_id,
+)
+from broker.domain.record import (
+    POISON,
+    Over,
+    Record,
+    Session,
+    Step,
+    Written,
+    add_alias,
+    settled,
+)
 from broker.domain.routing import Route, Routing
+from broker.domain.sending import lost, not_sent
 
 OTHER_CUSTOMER = "other_customer"
 
@@ -20,6 +40,9 @@ class Policy:
     routing: Routing = field(default_factory=Routing)
     folding: Folding = field(default_factory=Folding)
     tracking: Tracking = field(default_factory=Tracking)
+    deflection: Deflection = field(default_factory=Deflection)
+    notes: frozenset[str] = frozenset()
+    """The CRMs that get a note of every call of their customers."""
     idle_s: float = 1800.0
 
 
@@ -31,19 +54,22 @@ class Finding:
     ms: int
     late: bool = False
     session: Session | None = None
+    deflected_before: bool | None = None
+    """Whether this caller was moved to a channel on an earlier call; None = nobody looked."""
+    first_call: bool | None = None
+    """Whether he has not called within the frequency window; None = nobody looked."""
 
 
-def add_alias(record: Record, alias: str) -> Record:
-    if alias in (record.id, *record.aliases):
-        return record
-    return evolve(record, aliases=(*record.aliases, alias))
+def heard(record: Record, policy: Policy, now: float) -> Record:
+    """Something was told of the call: it is alive, unless it is over."""
+    return record if record.over is not None else evolve(record, idle_at=now + policy.idle_s)
 
 
 def add_leg(record: Record, leg_id: str, policy: Policy, now: float) -> Record:
     """A child leg of the call began: the call is alive, and known by the leg's id too."""
     if record.over is not None:
         return record
-    return evolve(add_alias(record, leg_id), idle_at=now + policy.idle_s)
+    return heard(add_alias(record, leg_id), policy, now)
 
 
 def add_reference(record: Record, step: Step, policy: Policy) -> Record:
@@ -73,6 +99,7 @@ def decide(record: Record, name: str, finding: Finding, policy: Policy, now: flo
         route=_route(step, result, policy.routing),
         reason=result.reason or step.reason,
         contradicts=result.reason == OTHER_CUSTOMER,
+        learned=result.reason == LEARNED,
         source=result.source,
         lookup_ms=finding.ms,
         decided_at=now,
@@ -80,7 +107,17 @@ def decide(record: Record, name: str, finding: Finding, policy: Policy, now: flo
     )
     if result.customer is not None and record.customer is None:
         steps = tuple(_superseded(other, name) for other in record.steps)
-        record = evolve(record, customer=result.customer, customer_crm=result.source, steps=steps)
+        record = evolve(
+            record,
+            customer=result.customer,
+            customer_crm=result.source,
+            steps=steps,
+            note=CrmEntry(result.source) if result.source in policy.notes else None,
+        )
+    if finding.first_call is not None:
+        record = evolve(
+            record, first_call=finding.first_call, deflected_before=finding.deflected_before
+        )
     return evolve(
         record.with_step(decided),
         session=finding.session or record.session,
@@ -177,6 +214,8 @@ def bury(record: Record, work: str) -> Record:
         return finish_step(record, name, POISON)
     if kind == "repair":
         return record.with_step(evolve(record.step(name), repair=0, reason=POISON))
+    if kind in {crm_entries.TICKET, crm_entries.NOTE}:
+        return crm_entries.failed(record, work)
     return not_sent(lost(record, name), name, POISON)
 
 
@@ -248,86 +287,6 @@ def _queue_tracking(record: Record, policy: Policy, now: float) -> Record:
         return record
     place = policy.tracking.place(record)
     channel = place[0] if place else policy.tracking.channel
+    if channel != EMAIL:
+        record = add_alias(record, message_id(record.id, TRACKING))  # receipts name it so
     return record.with_message(Message(TRACKING, channel, queued_at=now, due_at=now))
-
-
-def sending(record: Record, purpose: str) -> Record:
-    """The hand-over is about to begin: after this nobody may begin it again unasked."""
-    message = _message(record, purpose)
-    if message.state is not MessageState.QUEUED:
-        return record
-    return record.with_message(
-        evolve(message, state=MessageState.SENDING, attempts=message.attempts + 1)
-    )
-
-
-def sent(record: Record, purpose: str, attempt: int, provider_id: str | None) -> Record:
-    """The channel took attempt number `attempt`; also true if nobody believed it any more."""
-    message = _message(record, purpose)
-    known = message.state in {MessageState.SENDING, MessageState.UNKNOWN} or message.doubtful
-    if not known or message.state.arrived or message.attempts != attempt:
-        return record
-    taken = evolve(
-        message, state=MessageState.SENT, provider_id=provider_id, reason=None, doubtful=False
-    )
-    return settled(record.with_message(taken))
-
-
-def not_sent(record: Record, purpose: str, reason: str, retry_at: float | None = None) -> Record:
-    """The channel did not take this attempt: again at `retry_at`, or never if that is None.
-
-    Given up after an earlier attempt's answer was lost, it is unknown: that one may have arrived.
-    """
-    message = _message(record, purpose)
-    if not message.state.pending:
-        return record
-    if retry_at is None:
-        state = MessageState.UNKNOWN if message.doubtful else MessageState.FAILED
-        changed = evolve(message, state=state, reason=reason)
-    else:
-        changed = evolve(message, state=MessageState.QUEUED, due_at=retry_at, reason=reason)
-    return settled(record.with_message(changed))
-
-
-def suppressed(record: Record, purpose: str, reason: str) -> Record:
-    """A rule forbids the message; nothing was sent, and nothing will be."""
-    message = _message(record, purpose)
-    if not message.state.pending or message.doubtful:
-        return not_sent(record, purpose, reason)
-    forbidden = evolve(message, state=MessageState.SUPPRESSED, reason=reason)
-    return settled(record.with_message(forbidden))
-
-
-def lost(record: Record, purpose: str, retry_at: float | None = None) -> Record:
-    """Whether the channel took it is not known: nobody guesses.
-
-    `retry_at`: when to send it again, for a channel where that is safe or wanted.
-    """
-    message = _message(record, purpose)
-    if message.state is not MessageState.SENDING:
-        return record
-    changed = evolve(message, reason="answer_lost", doubtful=True)
-    if retry_at is None:
-        changed = evolve(changed, state=MessageState.UNKNOWN)
-    else:
-        changed = evolve(changed, state=MessageState.QUEUED, due_at=retry_at)
-    return settled(record.with_message(changed))
-
-
-def again(record: Record, purpose: str, now: float) -> Record:
-    """An operator wants a failed or unknown message sent once more; the outcome stays as it is.
-
-    It is due for anybody, not leased to who saves this.
-    """
-    message = _message(record, purpose)
-    if message.state not in {MessageState.FAILED, MessageState.UNKNOWN}:
-        return record
-    changed = evolve(message, state=MessageState.QUEUED, queued_at=now, due_at=now + 0.001)
-    return record.with_message(changed)
-
-
-def _message(record: Record, purpose: str) -> Message:
-    message = record.message(purpose)
-    if message is None:
-        raise LookupError(f"this call has no message for {purpose}")
-    return message

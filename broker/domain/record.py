@@ -10,13 +10,18 @@ from typing import Literal
 from broker.domain.call import CallRef
 from broker.domain.customer import Customer, LookupState
 from broker.domain.evolve import evolve
-from broker.domain.messages import Message, MessageState
+from broker.domain.identities import Identity  # noqa: TC001 - the store's codec reads it
+from broker.domain.messages import CrmEntry, EntryState, Message, MessageState
 from broker.domain.routing import Route
 
 POISON = "poison"
 """The reason of work that was given up because whoever began it never finished it."""
 NUMBER = "number"
 """The step that looks the caller's number up; the others are `reference-1`, `reference-2` ..."""
+
+
+ANSWER: Literal["answer"] = "answer"
+"""The source of a session that is written nowhere: the answer to the automation is all of it."""
 
 
 class Phase(StrEnum):
@@ -64,7 +69,7 @@ class Session:
     """The platform's variable store of a live call, and how we know its id."""
 
     id: str
-    source: Literal["given", "resolved", "guessed"]
+    source: Literal["given", "resolved", "guessed", "answer"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,8 @@ class CallData:
     agent_id: str | None = None
     anonymous: bool = False
     extra: Mapping[str, str] = field(default_factory=dict)
+    by_answer: bool = False
+    """Whether whoever told us acts on our answer: nothing is written out for this call."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,8 @@ class Step:
     reason: str | None = None
     contradicts: bool = False
     """Whether it named somebody else than the customer on the call."""
+    learned: bool = False
+    """Whether the number led to him by a reference that was typed from it on an earlier call."""
     source: str | None = None
     lookup_ms: int | None = None
     decided_at: float | None = None
@@ -109,6 +118,11 @@ class Step:
         return self.name != NUMBER
 
     @property
+    def owns_number(self) -> bool:
+        """Whether a CRM says that the calling number is the customer's own."""
+        return self.name == NUMBER and self.lookup is LookupState.FOUND and not self.learned
+
+    @property
     def answered(self) -> bool:
         """Whether its outcome is decided and its session write done or given up."""
         return self.done or self.written is not None
@@ -117,6 +131,19 @@ class Step:
     def cut(self) -> bool:
         """Whether the call was over before this step had a result."""
         return self.done and self.written is None and self.reason in {"call_over", "unwritten"}
+
+
+@dataclass(frozen=True)
+class Offered:
+    """What the rules said when it was last asked whether to offer this caller a channel."""
+
+    offer: bool
+    rule: str
+    """Which rule decided."""
+    forced: bool = False
+    """Whether the call flow should offer nothing else."""
+    channels: tuple[str, ...] = ()
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +171,20 @@ class Record:
     disposition: str | None = None
     outcome: Outcome | None = None
     reason: str | None = None
+    note: CrmEntry | None = None
+    """On the customer's record in his CRM, once the call has its outcome; None = there is none."""
+    standalone: bool = False
+    """A deflection without a call: it has messages and nothing else."""
+    deflected_before: bool | None = None
+    """Whether this caller was moved to a channel on an earlier call; None = nobody looked."""
+    first_call: bool | None = None
+    """Whether it is the caller's first call within the frequency window; None = nobody looked."""
+    offered: Offered | None = None
+    choice: str | None = None
+    """What the caller chose last, in one word."""
+    invalid_choices: int = 0
+    identities: tuple[Identity, ...] = ()
+    """Whom the person is known as on channels where his handle came back."""
 
     @property
     def ref(self) -> CallRef:
@@ -199,6 +240,11 @@ class Record:
         return any(step.contradicts for step in self.steps)
 
     @property
+    def trusted(self) -> Customer | None:
+        """The call's customer, unless somebody typed another one's reference."""
+        return None if self.contradicted else self.customer
+
+    @property
     def phase(self) -> Phase:
         if self.over is not None:
             return Phase.OVER
@@ -218,16 +264,42 @@ class Record:
         return str(self.outcome or self.phase)
 
 
+def add_alias(record: Record, alias: str) -> Record:
+    if alias in (record.id, *record.aliases):
+        return record
+    return evolve(record, aliases=(*record.aliases, alias))
+
+
+def show_again(record: Record) -> Record:
+    """What the session shows has changed: it is written once more, while the call lives."""
+    if record.over is not None or not record.steps:
+        return record
+    step = record.shown or record.steps[-1]
+    wished = record.with_step(evolve(step, repair=step.repair + 1))
+    return evolve(wished, decisions=record.decisions + 1)
+
+
 def settled(record: Record) -> Record:
     """`record` with its outcome, once the call is over and nothing is pending."""
-    if record.outcome is not None or record.over is None:
+    if record.outcome is not None or record.over is None or record.standalone:
         return record
     if any(not step.done for step in record.steps):
         return record
     if any(message.state.pending for message in record.messages):
         return record
     outcome, reason = _outcome(record)
-    return evolve(record, outcome=outcome, reason=reason)
+    return evolve(record, outcome=outcome, reason=reason, note=_note_wanted(record))
+
+
+def _note_wanted(record: Record) -> CrmEntry | None:
+    """A call that has its outcome wants its note, if it is to have one.
+
+    None once a reference named somebody else: nobody knows whose call it was.
+    """
+    over_at = record.over_at or record.received_at
+    if record.note is None or record.contradicted:
+        return None
+    return evolve(record.note, state=EntryState.WANTED, since=over_at, due_at=over_at)
 
 
 def _outcome(record: Record) -> tuple[Outcome, str | None]:
@@ -241,7 +313,7 @@ def _outcome(record: Record) -> tuple[Outcome, str | None]:
     shown = record.shown
     fitting = (
         (_gone(record), Outcome.CALL_GONE, None),
-        (expired and not record.touched, Outcome.EXPIRED, None),
+        (expired and not (record.touched or record.messages), Outcome.EXPIRED, None),
         (any(state.arrived for state in states), Outcome.MESSAGED, None),
         (MessageState.UNKNOWN in states, Outcome.MESSAGE_UNKNOWN, None),
         (failure is not None, Outcome.FAILED, failure),
@@ -254,8 +326,11 @@ def _outcome(record: Record) -> tuple[Outcome, str | None]:
 
 
 def _gone(record: Record) -> bool:
-    """Whether the call was over before anything was written, and not just impossible to write."""
-    if record.touched:
+    """Whether the call was over before anything was written, and not just impossible to write.
+
+    Who consented at once to a message, and hung up, is not gone: the message tells how it ended.
+    """
+    if record.touched or record.messages:
         return False
     cut = not record.steps or any(step.cut for step in record.steps)
     untried = all(step.written is None for step in record.steps)

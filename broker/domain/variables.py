@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from broker.domain.customer import TEXT_LIMIT, value_of
+from broker.domain.messages import DEFLECTION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,15 @@ PROFILE = {"email": "ivr.email", "premium": "ivr.premium", "track_id": "ivr.trac
 """Customer field -> session variable, written by default."""
 STEP = {"lookup": "ivr.lookup", "route": "ivr.route"}
 """Result of the shown step -> session variable, written by default."""
+DEFLECTION_VALUES = {
+    "offer": "ivr.offer",
+    "offer_forced": "ivr.offer_forced",
+    "offer_text": "ivr.offer_text",
+    "choice": "ivr.choice",
+    "deflection": "ivr.deflection",
+    "deflected_before": "ivr.deflected_before",
+}
+"""What became of moving the caller to a channel -> session variable, written by default."""
 OPTIONAL_STEP = {"lookup_ms": "ivr.lookup_ms", "lookup_source": "ivr.lookup_source"}
 """The same, written only where `[variables]` names them."""
 OPTIONAL_PROFILE = {
@@ -26,16 +36,19 @@ OPTIONAL_PROFILE = {
 """Customer fields that `[variables]` may add; so may any `extra.<key>`."""
 
 
+DEFAULTS = {**PROFILE, **STEP, **DEFLECTION_VALUES}
+
+
 @dataclass(frozen=True, slots=True)
 class Variables:
     """Which values go into the session under which names: the operator's `[variables]`."""
 
-    names: Mapping[str, str] = field(default_factory=lambda: {**PROFILE, **STEP})
+    names: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULTS))
 
     @classmethod
     def configured(cls, wanted: Mapping[str, str | bool]) -> Variables:
         """Defaults overlaid by `[variables]`: a string renames, false drops, true adds."""
-        names = {**PROFILE, **STEP}
+        names = dict(DEFAULTS)
         for source, name in wanted.items():
             if name is False:
                 names.pop(source, None)
@@ -61,13 +74,15 @@ class Variables:
 
 def default_name(source: str) -> str:
     """The session variable of a source that `[variables]` only switches on."""
-    known = {**PROFILE, **STEP, **OPTIONAL_STEP, **OPTIONAL_PROFILE}
+    known = {**DEFAULTS, **OPTIONAL_STEP, **OPTIONAL_PROFILE}
     return known.get(source, "ivr." + source.removeprefix("extra."))
 
 
 def _value(record: Record, shown: Step | None, source: str) -> str | bool | int | None:
     if source in STEP or source in OPTIONAL_STEP:
         return _step_value(shown, source)
+    if source in DEFLECTION_VALUES:
+        return _deflection_value(record, source)
     if record.customer is None:
         return None
     value = value_of(record.customer, "id" if source == "customer_id" else source)
@@ -83,3 +98,18 @@ def _step_value(step: Step | None, source: str) -> str | int | None:
         return step.source
     value = step.lookup if source == "lookup" else step.route
     return str(value) if value is not None else None
+
+
+def _deflection_value(record: Record, source: str) -> str | bool | None:
+    offered, message = record.offered, record.message(DEFLECTION)
+    if source == "deflection":
+        return str(message.state) if message is not None else None
+    if source == "choice":
+        return record.choice
+    if source == "deflected_before":
+        return record.deflected_before or None  # so that a trigger may ask "has been set"
+    if offered is None:
+        return None
+    if source == "offer_text":
+        return offered.text
+    return offered.offer if source == "offer" else offered.forced

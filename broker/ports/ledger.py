@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from broker.domain.guards import Guards
     from broker.domain.record import Record
 
 Note = Mapping[str, Any]
@@ -135,11 +136,15 @@ class Ledger(ABC):
         change: Callable[[Record], Record],
         lease: Lease | None = None,
         notes: Sequence[Note] = (),
+        *,
+        guards: Guards | None = None,
     ) -> Saved:
         """Apply a pure `change`; it may run more than once, on whatever is the newest record.
 
-        `notes` go to the call's trace in the same step.
+        `notes` go to the call's trace in the same step. So do `guards`, which may forbid it; with
+        them a change that changes nothing does nothing at all.
 
+        ForbiddenSendError: `guards` forbid it. Nothing was saved or counted.
         UnknownCallError: no such record. FencedError: `lease` was taken over by another replica.
         A record that the store has lost, or holds in an older state, is brought back by a lease.
         """
@@ -162,6 +167,10 @@ class Ledger(ABC):
     @abstractmethod
     async def active(self, limit: int, after: Position | None = None) -> Sequence[Record]:
         """Calls that are not over, newest first, beyond `after`; fewer than `limit` = the last."""
+
+    @abstractmethod
+    async def live_calls(self) -> int:
+        """How many calls are not over."""
 
     @abstractmethod
     async def trace(self, call_id: str) -> Sequence[Note]:

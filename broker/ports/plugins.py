@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from broker.domain.errors import PermanentError
+from broker.domain.errors import BadInputError, PermanentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from broker.domain.call import CallRef, Phone, Reference
+    from broker.domain.call import CallRef, Line, Phone, Reference
     from broker.domain.customer import Customer
+    from broker.domain.figures import Figures
     from broker.domain.hooks import CallReport, ScreenPop
+    from broker.domain.messages import ReceiptState
     from broker.domain.recipients import Recipients
     from broker.domain.record import Session
 
@@ -119,6 +121,8 @@ class CallPlatform(ABC):
     """Whether agents are shown who is calling, by `pop_screen`; a driver's options may decide."""
     logs_back = False
     """Whether the platform's own record of a call gets its outcome, by `log_back`."""
+    tells_figures = False
+    """Whether it knows how busy the agents are and what is open, by `figures`."""
 
     @abstractmethod
     async def find_session(self, call: CallRef, *, within: float) -> Session:
@@ -149,6 +153,13 @@ class CallPlatform(ABC):
         """Put it into the platform's record of the call; promise and errors as `pop_screen`."""
         raise PermanentError("this platform takes no outcomes")
 
+    async def figures(self, *, within: float) -> Figures:  # noqa: ARG002 - see above
+        """How things stand now; what it cannot tell is None and said in `missing`.
+
+        Asked every few seconds at most. TemporaryError, PermanentError: it tells nothing at all.
+        """
+        raise PermanentError("this platform tells no figures")
+
     async def ping(self) -> str:
         """One short sentence of what was reached, for `broker check`; raises if it cannot work."""
         return "nothing to reach"
@@ -162,16 +173,91 @@ class CallPlatform(ABC):
 
 
 @dataclass(frozen=True, slots=True)
+class VendorTemplate:
+    """A message that the provider has approved beforehand, and what fills it."""
+
+    name: str
+    """The vendor's own: a template name (WhatsApp, Adereso), a content SID (Twilio)."""
+    language: str | None = None
+    """As the vendor spells it, `de` or `en_US`; None where its name says it. For Twilio, which has
+    a content for each language, its SID."""
+    parameters: tuple[str, ...] = ()
+    """For its placeholders, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
-    """One message as a channel gets it. `texts` are rendered by the channel's templates."""
+    """One message as a channel gets it. Tracking messages are put into words by the channel."""
 
     reference: str
     """Ours, stable over retries: the provider's idempotency key or Message-ID comes from it."""
     purpose: str
     to: str
+    """E.164, an email address, or a push token: whatever `Channel.reaches` says."""
     language: str | None
     values: Mapping[str, str]
     """What a template may show: `name`, `link`, `track_id`; a missing value is absent."""
+    text: str | None = None
+    """The words, ready to be sent; None for a tracking message."""
+    title: str | None = None
+    """The heading where a channel has one: a push message, an email's subject."""
+    template: VendorTemplate | None = None
+    media_url: str | None = None
+    data: Mapping[str, str] = field(default_factory=dict)
+    """The context, for a channel that carries it to the other side without showing it."""
+    receipt_url: str | None = None
+    """Where receipts of this very attempt are to be sent; None = the channel cannot be told."""
+    receipt_reference: str | None = None
+    """Comes back with every receipt of this attempt, where the provider carries such a thing;
+    `[A-Za-z0-9_.-]{1,64}`, and it is a part of `receipt_url` already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """What a provider sent to `/v1/channels/{name}/callback`, as it came."""
+
+    method: str
+    url: str
+    """The whole address the provider called, as the operator's `public_url` spells it."""
+    query: Sequence[tuple[str, str]]
+    headers: Mapping[str, str]
+    """Names in small letters."""
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a provider says became of a message."""
+
+    state: ReceiptState
+    provider_id: str | None = None
+    reference: str | None = None
+    """`Envelope.receipt_reference`, if it came back."""
+    reason: str | None = None
+    """Why it failed, in one word that has no personal data: `30006`, `131026`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """What a person wrote to us on a channel."""
+
+    sender: str
+    """Who wrote, as the channel knows him: E.164 where it is a number."""
+    text: str
+    provider_id: str
+    """Of this very message: it may come twice."""
+    in_reply_to: str | None = None
+    """The provider's id of the message it answers, where the channel says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackRead:
+    """What stood in a callback, and how the provider wants to be answered (always 200)."""
+
+    receipts: tuple[Receipt, ...] = ()
+    inbound: tuple[Inbound, ...] = ()
+    answer: str = ""
+    content_type: str = "text/plain"
 
 
 class Channel(ABC):
@@ -180,11 +266,17 @@ class Channel(ABC):
     options_type: type[Options]
     """What `[channels.<name>]` is read into, without `driver` and `lost_answer`."""
     recipients: Recipients | None = None
-    """Whom it writes to by telephone number; None = it writes to email addresses."""
+    """Whom it writes to by telephone number; None = it does not."""
+    reaches: Literal["phone", "email", "push"] = "email"
+    """What `Envelope.to` has to be. With `recipients` it is a phone number."""
     keyed = False
     """Whether the provider takes `Envelope.reference` as an idempotency key: however often it gets
     the same one, also at the same time, it sends one message and answers alike. Then a lost answer
     is cleared up by sending again, and never ends as `unknown` while the provider can be asked."""
+    needs_template = False
+    """Whether it sends nothing but a `VendorTemplate` to who has not written first."""
+    calls_back = False
+    """Whether its provider sends callbacks, which `read_callback` understands."""
 
     @abstractmethod
     async def send(self, envelope: Envelope, *, within: float) -> str | None:
@@ -195,9 +287,45 @@ class Channel(ABC):
         AnswerLostError: handed over, but the answer never came.
         """
 
+    def read_callback(self, callback: Callback) -> CallbackRead:  # noqa: ARG002 - for who has it
+        """What the provider tells us. SignatureError: it is not from him. Pure: no waiting.
+
+        BadInputError: signed, but nothing this channel knows.
+        """
+        raise BadInputError("this channel takes no callbacks", code="unknown_channel")
+
+    async def check(self, templates: Sequence[VendorTemplate]) -> Sequence[str]:  # noqa: ARG002 - see above
+        """What is wrong with the approved messages that settings name, a sentence for each fault.
+
+        For the start, so that nobody finds out at night. Of `parameters` only the number counts.
+        Errors as of `ping`. Empty also where the provider cannot be asked.
+        """
+        return ()
+
     async def ping(self) -> str:
         """One short sentence of what was reached, for `broker check`; raises if it cannot work."""
         return "loaded"
 
     async def aclose(self) -> None:  # noqa: B027 - not every channel owns something
         """Release what the channel opened itself. May be called twice."""
+
+
+class NumberLookup(ABC):
+    """Somebody who knows what kind of line a number is, where the number itself does not tell."""
+
+    options_type: type[Options]
+    """What `[number_lookup]` is read into, without what the broker itself does."""
+
+    @abstractmethod
+    async def line_of(self, phone: Phone, *, within: float) -> Line | None:
+        """The line in at most `within` seconds; None = asked, and nobody knows.
+
+        TemporaryError, PermanentError: could not ask. The broker keeps what it is told.
+        """
+
+    async def ping(self) -> str:
+        """One short sentence of what was reached, for `broker check`; raises if it cannot work."""
+        return "loaded"
+
+    async def aclose(self) -> None:  # noqa: B027 - not every driver owns something
+        """Release what the driver opened itself. May be called twice."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from broker.domain.call import Phone
+    from broker.domain.call import Line, Phone
     from broker.domain.customer import Customer
     from broker.domain.references import Limit
     from broker.domain.shadow import Comparison, Difference, Tally
@@ -27,8 +27,16 @@ class Counters(ABC):
         """Take one back in each."""
 
     @abstractmethod
+    async def counted(self, limit: Limit) -> int:
+        """How much stands in it now."""
+
+    @abstractmethod
     async def first_use(self, key: str, content: str, ttl_s: float) -> bool:
         """Whether `key` is new or was used with this very `content` before."""
+
+    @abstractmethod
+    async def first_said(self, key: str, value: str, ttl_s: float) -> str:
+        """What was said first under `key` in the last `ttl_s` seconds: `value`, if nothing was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,3 +193,21 @@ class TierWords(ABC):
     @abstractmethod
     async def of(self, crm: str) -> Mapping[str, int]:
         """Each word of this CRM, and how often it was seen in the last days."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLine:
+    """What a number lookup said; None = it did not know."""
+
+    line: Line | None
+
+
+class LineBook(ABC):
+    """What number lookups said of numbers, for all replicas. All raise StoreUnavailableError."""
+
+    @abstractmethod
+    async def recall(self, phone: Phone) -> KnownLine | None:
+        """What was said, or None if nobody was asked lately."""
+
+    @abstractmethod
+    async def keep(self, phone: Phone, line: Line | None, ttl_s: float) -> None: ...

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _store_patience: ContextVar[float | None] = ContextVar("store_patience", default=None)
 
@@ -21,6 +26,18 @@ def store_patience(most: float) -> float:
     """Seconds that the next answer of the store is waited for, at most `most`."""
     until = _store_patience.get()
     return most if until is None else max(0.001, min(most, until - time.monotonic()))
+
+
+@contextmanager
+def not_the_store() -> Iterator[None]:
+    """The store's time stands still inside: somebody else is waited for."""
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        until = _store_patience.get()
+        if until is not None:
+            _store_patience.set(until + time.monotonic() - began)
 
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from broker.sandbox.adereso import Adereso
 from broker.sandbox.control import Control, problems
 from broker.sandbox.crm import Crm
+from broker.sandbox.fcm import Fcm
 from broker.sandbox.misbehave import misbehaving
 from broker.sandbox.oauth import OAuth
 from broker.sandbox.personas import Fixture
@@ -19,6 +21,7 @@ from broker.sandbox.state import SandboxState
 from broker.sandbox.tracking import OrderPages
 from broker.sandbox.twilio import Twilio
 from broker.sandbox.webhook import Webhook
+from broker.sandbox.whatsapp import WhatsApp, refusing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,6 +46,13 @@ def build_sandbox(fixture: Fixture | None = None) -> web.Application:
     app.add_subapp("/webhook", _part(Webhook(state).routes(), webhook))
     twilio = misbehaving(state.faults, "twilio")
     app.add_subapp("/twilio", _part(Twilio(state).routes(), twilio))
+    whatsapp = misbehaving(state.faults, "whatsapp")
+    app.add_subapp("/whatsapp", _part(WhatsApp(state).routes(), whatsapp, refusing))
+    fcm = misbehaving(state.faults, "fcm")
+    app.add_subapp("/fcm", _part(Fcm(state).routes(), fcm))
+    adereso = misbehaving(state.faults, "adereso")
+    app.add_subapp("/adereso", _part(Adereso(state).routes(), adereso))
+    app.cleanup_ctx.append(state.callbacks.context)
     app.add_subapp("/_sandbox", _part(Control(state).routes(), problems))
     app.add_routes(OrderPages(state.fixture).routes())
     return app

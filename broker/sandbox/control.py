@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, model_validator
 
 from broker.sandbox.faults import FaultPlan
 from broker.sandbox.personas import HOTLINE
 from broker.sandbox.state import Call, Sent, Session
+from broker.sandbox.twilio_callbacks import written
+from broker.sandbox.whatsapp_callbacks import answered, verified
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
@@ -36,6 +38,21 @@ class Reply(BaseModel):
 
     from_: Number = Field(alias="from")
     text: Annotated[str, Field(max_length=1600)]
+    channel: Literal["sms", "whatsapp", "twilio_whatsapp"] = "sms"
+    quoting: bool = False
+    """WhatsApp: as an answer to the last message that this number got."""
+    hidden: bool = False
+    """WhatsApp: from somebody who shows a business-scoped user id instead of his number."""
+
+
+class CallbackAddresses(BaseModel):
+    """The body of `PUT /_sandbox/callbacks`: where providers tell what became of messages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    whatsapp: HttpUrl | None = None
+    twilio: HttpUrl | None = None
+    """Where Twilio tells what people write; receipts go where each message wants them."""
 
 
 class CallOrder(BaseModel):
@@ -112,6 +129,7 @@ class Control:
             web.put("/faults", self.set_faults),
             web.get("/outbox", self.outbox),
             web.post("/replies", self.reply),
+            web.put("/callbacks", self.set_callbacks),
             web.post("/reset", self.reset),
         ]
 
@@ -159,14 +177,44 @@ class Control:
         return web.json_response({"messages": [_message(m) for m in messages]})
 
     async def reply(self, request: web.Request) -> web.Response:
-        """Somebody answers an SMS: `{"from": "+49...", "text": "STOP"}`; STOP and START count."""
+        """Somebody answers: `{"from": "+49...", "text": "STOP"}`; STOP and START count for SMS."""
         answer = Reply.model_validate_json(await request.read())
+        if answer.channel == "whatsapp":
+            self._state.callbacks.post(
+                answered(
+                    self._state,
+                    answer.from_,
+                    answer.text,
+                    quoting=answer.quoting,
+                    hidden=answer.hidden,
+                )
+            )
+            return web.json_response({"success": True})
+        if answer.channel == "sms":
+            self._stop_or_start(answer)
+        by_whatsapp = answer.channel == "twilio_whatsapp"
+        told = written(
+            self._state, answer.from_, answer.text, whatsapp=by_whatsapp, quoting=answer.quoting
+        )
+        self._state.callbacks.post(told)
+        return web.json_response({"success": True})
+
+    def _stop_or_start(self, answer: Reply) -> None:
         word = answer.text.strip().upper()
         if word in STOP_WORDS:
             self._state.opted_out.add(answer.from_)
         elif word in START_WORDS:
             self._state.opted_out.discard(answer.from_)
-        return web.json_response({"success": True})
+
+    async def set_callbacks(self, request: web.Request) -> web.Response:
+        """Replaces all addresses; as Meta does, WhatsApp first asks whether its own is meant."""
+        given = CallbackAddresses.model_validate_json(await request.read())
+        addresses = {name: str(url) for name, url in given if url is not None}
+        if "whatsapp" in addresses and not await verified(addresses["whatsapp"]):
+            detail = "the address did not repeat the challenge"
+            raise ProblemError(HTTPStatus.CONFLICT, "unverified", detail)
+        self._state.callbacks.addresses = addresses
+        return web.json_response(addresses)
 
     async def reset(self, _request: web.Request) -> web.Response:
         self._state.reset()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Times = Annotated[int, Field(ge=1)]
-Part = Literal["platform", "crm", "webhook", "twilio"]
+Part = Literal["platform", "crm", "webhook", "twilio", "whatsapp", "fcm", "adereso"]
 
 
 class _Strict(BaseModel):
@@ -52,6 +53,28 @@ class PlatformFault(HttpFault):
     flat form as a JSON string."""
 
 
+class TwilioFault(HttpFault):
+    """Twilio also refuses single recipients, and takes messages that it cannot deliver.
+
+    Recipients are spelled as in a request, `+49...` or `whatsapp:+49...`; `*` and `whatsapp:*` are
+    everybody by SMS and by WhatsApp. The codes are Twilio's.
+    """
+
+    refuse: Mapping[str, int] = {}
+    """Recipient -> the code of a 400 at once, such as 21211 or 63016."""
+    undelivered: Mapping[str, int] = {}
+    """Recipient -> the code in the receipt of a message that was taken."""
+    receipts: Literal["once", "twice", "reversed", "none"] = "once"
+    """How receipts come: each twice, the last first, or not at all."""
+
+
+class WhatsAppFault(HttpFault):
+    """WhatsApp also takes messages that it cannot deliver."""
+
+    undeliverable: tuple[str, ...] = ()
+    """Numbers without WhatsApp, or `*` for all: a message is taken, and fails with 131026."""
+
+
 class SmtpFault(_Strict):
     """What the mail server does instead of taking a mail."""
 
@@ -68,7 +91,10 @@ class FaultPlan(_Strict):
     platform: PlatformFault = PlatformFault()
     crm: HttpFault = HttpFault()
     webhook: HttpFault = HttpFault()
-    twilio: HttpFault = HttpFault()
+    twilio: TwilioFault = TwilioFault()
+    whatsapp: WhatsAppFault = WhatsAppFault()
+    fcm: HttpFault = HttpFault()
+    adereso: HttpFault = HttpFault()
     smtp: SmtpFault | None = None
 
 
@@ -82,6 +108,11 @@ class Faults:
     def set(self, plan: FaultPlan) -> None:
         self.plan = plan
         self._used.clear()
+
+    @property
+    def undeliverable(self) -> tuple[str, ...]:
+        """Who has no WhatsApp."""
+        return self.plan.whatsapp.undeliverable
 
     def take_http(self, part: Part, path: str) -> HttpFault:
         """What to do to the request for `path`; counts it."""

@@ -13,8 +13,8 @@ HOTLINE = "+491713920000"
 """The number that callers dial unless a call names another one."""
 WRONG_REFERENCES = ("0000001", "0000002", "0000003")
 """Well-formed references that belong to nobody and never will."""
-SUFFIXES = 1000
-"""Numbers per persona: the last three digits."""
+PUSH_TOKEN = "sandbox-push-"  # noqa: S105 - of apps that do not exist
+"""What every push token begins with; the customer's id follows."""
 
 _NOT_DIGITS = re.compile(r"[^0-9]")
 _TRACK_ID = re.compile(r"TRK-([A-Z-]+)-([0-9]{3})", re.ASCII)
@@ -44,25 +44,45 @@ class CrmCustomer:
     name: str
     language: str
     phones: tuple[str, ...]
+    push_tokens: tuple[str, ...] = ()
+    """Of the shop's app on his phone; none if he does not have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """A range of a thousand caller numbers that all behave alike."""
+    """A range of caller numbers that all behave alike."""
 
     name: str
     city: str
     prefix: str
-    """E.164 without the last three digits."""
+    """E.164 without the last digits."""
     profiles: tuple[Profile, ...]
     """Whoever shares the number; the first one is who calls and types a reference."""
     known_by_number: bool = True
     """False: the CRM finds this caller by reference only."""
     answers_after_s: float = 0
     """How long the CRM thinks about this persona."""
+    digits: int = 3
+    """How many follow the prefix. Of mobile numbers the regulator reserves a hundred at a time."""
+    first: int = 0
+    """The first number of the range that is a caller's."""
+    has_app: bool = False
+    """Whether the shop may push messages to the app on his phone."""
+    has_whatsapp: bool = True
+    """Nobody can ask: whoever has none is told of by a receipt, later."""
+
+    @property
+    def suffixes(self) -> range:
+        return range(self.first, 10**self.digits)
 
     def number(self, suffix: int) -> str:
-        return f"{self.prefix}{suffix:03d}"
+        return f"{self.prefix}{suffix:0{self.digits}d}"
+
+    def suffix_of(self, digits: str) -> int | None:
+        """The last of a number's digits; None if it is not of this range."""
+        rest = digits.removeprefix(digits_of(self.prefix))
+        ours = rest != digits and len(rest) == self.digits and int(rest) in self.suffixes
+        return int(rest) if ours else None
 
     def caller(self, suffix: int) -> CrmCustomer:
         return self.customer(self.profiles[0], suffix)
@@ -80,6 +100,7 @@ class Persona:
             name=f"{first} {last}",
             language="en" if suffix % 2 else "de",
             phones=(self.number(suffix),) if self.known_by_number else (),
+            push_tokens=(f"{PUSH_TOKEN}{customer_id}",) if self.has_app else (),
         )
 
 
@@ -117,6 +138,23 @@ PERSONAS = (
         (Profile("slow", "6001", premium=True),),
         answers_after_s=2.5,
     ),
+    Persona(
+        "mobile",
+        "mobile",
+        "+49176040690",
+        (Profile("mobile", "7001", premium=True),),
+        digits=2,
+        has_app=True,
+        has_whatsapp=False,
+    ),
+    Persona(
+        "mobile-standard",
+        "mobile",
+        "+4917139200",
+        (Profile("mobile-standard", "8001", premium=False),),
+        digits=2,
+        first=1,  # the hotline is the number before
+    ),
 )
 
 
@@ -133,9 +171,8 @@ class Fixture:
         """Whose range `number` (any spelling with country code) is in, and its last digits."""
         digits = digits_of(number)
         for persona in self.personas:
-            suffix = digits.removeprefix(digits_of(persona.prefix))
-            if suffix != digits and len(suffix) == 3:
-                return persona, int(suffix)
+            if (suffix := persona.suffix_of(digits)) is not None:
+                return persona, suffix
         return None
 
     def by_phone(self, number: str) -> CrmAnswer:
@@ -151,7 +188,7 @@ class Fixture:
         for persona in self.personas:
             for profile in persona.profiles:
                 suffix = reference.removeprefix(profile.reference_prefix)
-                if re.fullmatch(r"[0-9]{3}", suffix, re.ASCII):
+                if _is_of(persona, suffix):
                     customer = persona.customer(profile, int(suffix))
                     return CrmAnswer((customer,), persona.answers_after_s)
         return CrmAnswer()
@@ -162,9 +199,23 @@ class Fixture:
             return None
         for persona in self.personas:
             for profile in persona.profiles:
-                if profile.name.upper() == match[1]:
+                if profile.name.upper() == match[1] and _is_of(persona, match[2]):
                     return persona.customer(profile, int(match[2]))
         return None
+
+    def by_push_token(self, token: str) -> CrmCustomer | None:
+        """Whose app has this token."""
+        name, _, suffix = token.removeprefix(PUSH_TOKEN).rpartition("-")
+        persona = self.persona(name)
+        if persona is None or not _is_of(persona, suffix):
+            return None
+        customer = persona.caller(int(suffix))
+        return customer if token in customer.push_tokens else None
+
+
+def _is_of(persona: Persona, suffix: str) -> bool:
+    three = re.fullmatch(r"[0-9]{3}", suffix, re.ASCII)
+    return three is not None and int(suffix) in persona.suffixes
 
 
 def digits_of(number: str) -> str:

@@ -10,13 +10,15 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from broker.sandbox.callbacks import Callbacks
 from broker.sandbox.faults import FaultPlan, Faults
-from broker.sandbox.personas import SUFFIXES, Fixture, digits_of
+from broker.sandbox.personas import Fixture, digits_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from broker.sandbox.personas import Persona
+    from broker.sandbox.twilio_callbacks import Taken
 
 KEPT = 10_000
 """How many calls, standalone sessions and messages are remembered; the oldest go first."""
@@ -139,7 +141,7 @@ class Calls:
 class Sent:
     """One message that reached one recipient."""
 
-    kind: Literal["email", "sms", "webhook", "push"]
+    kind: Literal["email", "sms", "webhook", "push", "whatsapp", "adereso"]
     to: str
     content: Mapping[str, Any]
     id: str = field(default_factory=new_id)
@@ -147,7 +149,7 @@ class Sent:
 
     def is_to(self, recipient: str) -> bool:
         """Whether `recipient` is this one; letter case, `+` and spaces do not matter."""
-        if self.kind == "sms":
+        if self.kind in {"sms", "whatsapp", "adereso"}:
             return digits_of(self.to) == digits_of(recipient)
         return self.to.lower() == recipient.strip().lower()
 
@@ -159,8 +161,10 @@ class NumberPool:
         self._next: dict[str, itertools.count[int]] = {}
 
     def take(self, persona: Persona) -> str:
-        start = itertools.count(secrets.randbelow(SUFFIXES))
-        return persona.number(next(self._next.setdefault(persona.name, start)) % SUFFIXES)
+        suffixes = persona.suffixes
+        start = itertools.count(secrets.randbelow(len(suffixes)))
+        turn = next(self._next.setdefault(persona.name, start))
+        return persona.number(suffixes[turn % len(suffixes)])
 
 
 @dataclass(slots=True)
@@ -176,6 +180,11 @@ class SandboxState:
     """Issued platform token -> epoch second of its end."""
     opted_out: set[str] = field(default_factory=set)
     """Numbers that have texted STOP to the sandbox's Twilio sender."""
+    conversations: set[str] = field(default_factory=set)
+    """Numbers, as digits, that have written to the sandbox's WhatsApp number."""
+    callbacks: Callbacks = field(default_factory=Callbacks)
+    twilio_sent: dict[str, Taken] = field(default_factory=dict)
+    """Recipient as Twilio names him -> the last message to him."""
     webhooks: dict[str, str] = field(default_factory=dict)
     """Idempotency key -> id of the message that was taken under it."""
 
@@ -187,9 +196,14 @@ class SandboxState:
         return token
 
     def reset(self) -> None:
-        """Forget calls, messages and faults. Issued tokens and used-up numbers stay so."""
+        """Forget calls, messages and faults.
+
+        Issued tokens, used-up numbers and callback addresses stay.
+        """
         self.calls = Calls()
         self.outbox.clear()
         self.webhooks.clear()
         self.opted_out.clear()
+        self.conversations.clear()
+        self.twilio_sent.clear()
         self.faults.set(FaultPlan())

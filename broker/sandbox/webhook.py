@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from broker.sandbox.state import SandboxState
 
 _KEY = base64.b64decode(WEBHOOK_SECRET.removeprefix("whsec_"))
+_MORE = ("text", "title", "template", "media_url", "context")
 _TOLERANCE_S = 300
 """As Standard Webhooks advises: an older request may be a replay."""
 
@@ -47,7 +48,8 @@ class Webhook:
 
 
 def _content(data: dict[str, object]) -> dict[str, object]:
-    return {name: data[name] for name in ("purpose", "language", "values")}
+    always = {name: data[name] for name in ("purpose", "language", "values")}
+    return always | {name: data[name] for name in _MORE if name in data}
 
 
 def _signed(request: web.Request, body: bytes) -> bool:

@@ -12,7 +12,9 @@ from broker.domain.caching import AGING
 from broker.domain.call import Alphabet
 from broker.domain.customer import CUSTOMER_FIELDS
 from broker.domain.messages import EMAIL, Sender, When
-from broker.domain.variables import OPTIONAL_PROFILE, OPTIONAL_STEP, PROFILE, STEP, default_name
+from broker.domain.variables import DEFAULTS, OPTIONAL_PROFILE, OPTIONAL_STEP, default_name
+from broker.ports import CrmAdapter
+from broker.settings import deflection_checks
 from broker.settings.faults import Fault, unknown
 
 if TYPE_CHECKING:
@@ -32,9 +34,10 @@ if TYPE_CHECKING:
         Store,
         TrackingSettings,
     )
+    from broker.settings.voice import VoiceSettings
 
 LOOPBACK = "127.0.0.1"
-_SOURCES = frozenset({**PROFILE, **STEP, **OPTIONAL_STEP, **OPTIONAL_PROFILE})
+_SOURCES = frozenset({**DEFAULTS, **OPTIONAL_STEP, **OPTIONAL_PROFILE})
 _SOURCE = re.compile(r"extra\.[^\s]{1,64}")
 _VARIABLE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
@@ -193,10 +196,28 @@ def _channel(
     if tracking.channel not in names:
         listed = ", ".join(sorted(names))
         yield Fault(("tracking", "channel"), f"there is no such channel (known: {listed})")
+    elif tracking.channel != EMAIL:
+        driver = plugins.channel(channels[tracking.channel].driver)
+        if driver.reaches == "push":
+            yield Fault(("tracking", "channel"), "is for apps: there is no tracking push message")
+
+
+def _notes(crm: Mapping[str, Crm]) -> Iterator[Fault]:
+    for name, settings in crm.items():
+        adapter = plugins.crm_adapter(settings.adapter)
+        if settings.notes and adapter.record_outcome is CrmAdapter.record_outcome:
+            yield Fault(("crm", name, "notes"), "is for adapters that write notes")
+
+
+def _voice(
+    voice: VoiceSettings | None, server: Server, reference: ReferenceSettings
+) -> Iterator[Fault]:
+    if voice is not None:
+        yield from voice.faults(server, reference)
 
 
 def _variables(variables: Mapping[str, str | bool]) -> Iterator[Fault]:
-    taken = {name: source for source, name in {**PROFILE, **STEP}.items()}
+    taken = {name: source for source, name in DEFAULTS.items()}
     for source in variables:
         taken = {name: owner for name, owner in taken.items() if owner != source}
     for source, wanted in variables.items():
@@ -227,5 +248,8 @@ _CHECKS: tuple[tuple[Callable[..., Iterator[Fault]], tuple[str, ...]], ...] = (
     (_wrapped, ("server", "tracking")),
     (_mail, ("tracking", "smtp")),
     (_channel, ("tracking", "channels")),
+    (_notes, ("crm",)),
+    (_voice, ("twilio_voice", "server", "reference")),
     (_variables, ("variables",)),
+    *deflection_checks.CHECKS,
 )

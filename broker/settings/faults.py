@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from broker.settings.later import step_of
 from broker.settings.shapes import names_at
 
 if TYPE_CHECKING:
@@ -74,8 +73,6 @@ def _told(detail: ErrorDetails, model: Any, data: Any, parents: Sequence[str]) -
 
 def unknown(path: Sequence[str], names: frozenset[str]) -> str:
     """What to say of a key that does not exist, among the `names` that do."""
-    if (step := step_of(path)) is not None:
-        return f"is not available yet; it comes with the step {step!r}"
     near = get_close_matches(path[-1], sorted(names), 1, cutoff=0.5)
     if near:
         return f"unknown key; did you mean {near[0]}?"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - pydantic evaluates it
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import DirectoryPath, Field, InstanceOf, SecretStr, model_validator
 
@@ -12,11 +12,16 @@ from broker.domain.call import Alphabet, Numbering, ReferenceFormat
 from broker.domain.customer import Folding
 from broker.domain.messages import EMAIL, Sender, Tracking, When
 from broker.domain.progress import Policy
+from broker.domain.recipients import LineRules
 from broker.domain.references import ReferenceLimits
 from broker.domain.routing import Routing
+from broker.domain.send_rules import SendRules
 from broker.domain.variables import Variables
 from broker.http_client import Addresses, BreakerLimits
 from broker.ports import Options  # noqa: TC001 - pydantic evaluates it
+from broker.settings.deflection import DeflectionSettings  # noqa: TC001 - pydantic evaluates it
+from broker.settings.doors import CompatSettings  # noqa: TC001 - pydantic evaluates it
+from broker.settings.links import AnyLink, LinkSettings
 from broker.settings.values import (
     ClientKey,
     Count,
@@ -39,7 +44,11 @@ from broker.settings.values import (
     Whole,
     several,
 )
+from broker.settings.voice import VoiceSettings  # noqa: TC001 - pydantic evaluates it
 from broker.stores.address import MEMORY
+
+if TYPE_CHECKING:
+    from broker.domain.link_targets import LinkTarget
 
 Scope = Literal["calls", "deflect", "read", "admin"]
 InboundField = Literal[
@@ -53,6 +62,12 @@ InboundField = Literal[
     "anonymous",
     "reference",
     "disposition",
+    "key",
+    "branch",
+    "reason",
+    "ewt_seconds",
+    "agents_available",
+    "prompts_heard",
 ]
 """Our names for what an automation sends; `[inbound] fields` says what the IVR calls them."""
 
@@ -166,6 +181,8 @@ class LookupSettings(Section):
     bare_numbers: Literal["international", "national"] = "international"
     conflict: Literal["ambiguous", "priority"] = "ambiguous"
     same_person_key: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    learn_phone: bool = False
+    learn_days: Count = Field(90, le=365)
 
     def numbering(self) -> Numbering:
         return Numbering(self.default_region, dict(self.regions), self.bare_numbers)
@@ -208,6 +225,8 @@ class Crm(Section):
     rate_per_s: Rate | None = None
     cache: Cache = Cache()
     shadow: bool = False
+    notes: bool = False
+    """Whether its customers' records get a note of every call."""
     options: InstanceOf[Options]
 
 
@@ -238,7 +257,26 @@ class ChannelSettings(Section):
 
     driver: str
     lost_answer: Literal["hold", "resend"] = "hold"
+    template: Name | None = None
+    """The deflection template of who asks for none."""
     options: InstanceOf[Options]
+
+
+class NumberLookupSettings(Section):
+    """`[number_lookup]`. What is not named here belongs to the driver: `options`."""
+
+    driver: str
+    timeout_ms: Count = Field(1000, le=10_000)
+    cache_s: KeptSeconds = 604_800.0
+    budget_per_day: Count = 1000
+    on_unknown: Literal["send", "skip"] = "send"
+    on_voip: Literal["send", "skip"] = "send"
+    options: InstanceOf[Options]
+
+    def rules(self) -> LineRules:
+        return LineRules(
+            send_to_unknown=self.on_unknown == "send", send_to_voip=self.on_voip == "send"
+        )
 
 
 class TrackingEmail(Section):
@@ -286,6 +324,11 @@ class Settings(Section):
     smtp: InstanceOf[Options] | None
     """The options of the channel `email`."""
     channels: Mapping[Name, ChannelSettings]
+    links: Mapping[Name, AnyLink]
+    number_lookup: NumberLookupSettings | None
+    deflection: DeflectionSettings
+    compat: CompatSettings
+    twilio_voice: VoiceSettings | None
     dead_letters: DeadLetters
     privacy: Privacy
     warnings: tuple[str, ...] = ()
@@ -296,11 +339,28 @@ class Settings(Section):
             routing=self.reference.routing(),
             folding=self.lookup.folding(),
             tracking=self.tracking.rules(),
+            deflection=self.deflection.policy(home_region=self.lookup.default_region),
+            notes=frozenset(name for name, crm in self.crm.items() if crm.notes),
             idle_s=float(self.store.call_idle_s),
+        )
+
+    def send_rules(self) -> SendRules:
+        """What keeps messages from being sent."""
+        deflection = self.deflection
+        return SendRules(
+            deflection.caps.caps(),
+            self.lookup.default_region,
+            deflection.quiet_hours.hours(),
+            interrupts=deflection.open_conversation == "send",
         )
 
     def session_variables(self) -> Variables:
         return Variables.configured(self.variables)
+
+    def link_targets(self) -> dict[str, LinkTarget]:
+        """Where deflection links may lead, in the order of the file."""
+        links = self.links.items()
+        return {name: link.target() for name, link in links if isinstance(link, LinkSettings)}
 
     def timeout_ms(self, crm: Crm) -> int:
         """How long this CRM may take for one lookup."""

@@ -11,7 +11,13 @@ from broker.domain.errors import ConfigError
 from broker.domain.messages import EMAIL
 from broker.ports import Options
 from broker.settings.faults import Fault, told, unknown
-from broker.settings.models import ChannelSettings, Crm, PlatformSettings, Settings
+from broker.settings.models import (
+    ChannelSettings,
+    Crm,
+    NumberLookupSettings,
+    PlatformSettings,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +27,13 @@ if TYPE_CHECKING:
 SECTIONS: dict[str, Any] = {
     name: field.annotation for name, field in Settings.model_fields.items() if name != "warnings"
 }
-_PLATFORM = frozenset(PlatformSettings.model_fields) - {"options"}
 _CHANNEL = frozenset(ChannelSettings.model_fields) - {"options"}
+_OPTIONAL = frozenset({"smtp", "number_lookup", "twilio_voice"})
+"""Sections that are None where the file has none."""
+_DRIVEN: dict[str, tuple[type[BaseModel], Callable[[str], type[plugins.Plugin]]]] = {
+    "platform": (PlatformSettings, plugins.platform),
+    "number_lookup": (NumberLookupSettings, plugins.number_lookup),
+}
 
 
 class _Invalid:
@@ -46,29 +57,33 @@ class Reading:
 
     def _section(self, name: str) -> Any:
         raw = self._tables.get(name, {})
+        if name in _OPTIONAL and name not in self._tables:
+            return None
         if name == "smtp":
-            return self._smtp() if name in self._tables else None
+            return self._smtp()
         if name == "variables":
             return self._valid(SECTIONS[name], _flat(raw), name)
-        if name == "platform" and isinstance(raw, dict):
-            return self._platform(raw)
-        if name == "crm" and isinstance(raw, dict):
-            return self._each(name, raw, self._crm)
-        if name == "channels" and isinstance(raw, dict):
-            return self._each(name, raw, self._channel)
+        if name in _DRIVEN and isinstance(raw, dict):
+            return self._driven(name, raw)
+        named = {"crm": self._crm, "channels": self._channel}
+        if name in named and isinstance(raw, dict):
+            return self._each(name, raw, named[name])
         return self._valid(SECTIONS[name], raw, name)
 
     def _smtp(self) -> Any:
         path = ("smtp",)
         return self._options(plugins.channel, EMAIL, self._tables["smtp"], path, path)
 
-    def _platform(self, raw: dict[str, Any]) -> Any:
-        own = {key: raw[key] for key in raw.keys() & _PLATFORM}
-        rest = {key: raw[key] for key in raw.keys() - _PLATFORM}
-        driver = own.get("driver", PlatformSettings.model_fields["driver"].default)
-        path = ("platform",)
-        options = self._options(plugins.platform, driver, rest, (*path, "driver"), path)
-        return self._with_options(PlatformSettings, own, options, path)
+    def _driven(self, section: str, raw: dict[str, Any]) -> Any:
+        """A section of one driver; whatever is not the broker's own belongs to it."""
+        model, find = _DRIVEN[section]
+        known = model.model_fields.keys() - {"options"}
+        own = {key: raw[key] for key in raw.keys() & known}
+        rest = {key: raw[key] for key in raw.keys() - known}
+        driver = own.get("driver", model.model_fields["driver"].default)
+        path = (section,)
+        options = self._options(find, driver, rest, (*path, "driver"), path)
+        return self._with_options(model, own, options, path)
 
     def _each(self, section: str, raw: dict[str, Any], read_one: Callable[[str, Any], Any]) -> Any:
         """A section of named tables."""

@@ -32,20 +32,20 @@ def choose(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     return DEFAULT_FILE if DEFAULT_FILE.exists() else None
 
 
-def read(path: Path | None) -> dict[str, Any]:
-    """The file's tables; ConfigError if it cannot be read or is no TOML."""
+def read(path: Path | None, what: str = "the configuration file") -> dict[str, Any]:
+    """The file's tables; ConfigError, which calls it `what`, if it cannot be read or is no TOML."""
     if path is None:
         return {}
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"the configuration file cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{what} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError("the configuration file is not UTF-8") from error
+        raise ConfigError(f"{what} is not UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         where = re.search(r"\(at .*\)$", str(error))
         position = f" {where.group()}" if where else ""
-        raise ConfigError(f"the configuration file is no valid TOML{position}") from error
+        raise ConfigError(f"{what} is no valid TOML{position}") from error
 
 
 class Overlay:

@@ -112,6 +112,8 @@ Whole = Annotated[int, BeforeValidator(_no_boolean)]
 Port = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=65535)]
 Seconds = Annotated[float, BeforeValidator(_no_boolean), Field(ge=0, allow_inf_nan=False)]
 Rate = Annotated[float, BeforeValidator(_no_boolean), Field(gt=0, le=1_000_000)]
+Money = Annotated[float, BeforeValidator(_no_boolean), Field(gt=0, le=1_000_000)]
+"""In whatever unit the operator counts; a millionth of it is the least."""
 KeptSeconds = Annotated[float, BeforeValidator(_no_boolean), Field(ge=0, le=604_800)]
 """How long something of a customer is kept: a week at most."""
 ClientKey = Annotated[SecretStr, AfterValidator(_each_long_enough)]

@@ -34,9 +34,11 @@ if TYPE_CHECKING:
 SCRIPTS = (
     *("accept", "commit", "claim", "extend", "restore"),
     *("reserve", "refund", "release", "link", "erase", "turn", "shadow", "tiers"),
-    *("recall", "remember", "forget"),
+    *("recall", "remember", "forget", "opt", "seen", "talk", "learn", "unlearn"),
 )
-PROMISES = frozenset({"accept", "commit", "claim", "extend", "restore", "link", "erase", "forget"})
+PROMISES = frozenset(
+    {"accept", "commit", "claim", "extend", "restore", "link", "erase", "forget", "opt"}
+)
 """Scripts whose effect somebody acts on: with `durable` their answer needs a proof.
 
 A master that was replaced while it hung still gives leases when it wakes, and nobody keeps them.

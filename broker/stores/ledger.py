@@ -1,6 +1,6 @@
 """The ledger on Redis: every change of a call is one compare-and-set of its whole record.
 
-Which work a call still needs follows from the record itself (`_works`): the difference between
+Which work a call still needs follows from the record itself (`works.py`): the difference between
 the record before and after a change is what the script moves in the sorted sets.
 """
 
@@ -13,15 +13,27 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
+from broker.domain.consents import CONSENTS_KEPT_S
 from broker.domain.errors import FencedError, StoreUnavailableError, UnknownCallError
+from broker.domain.messages import is_ours
 from broker.domain.people import hashed, people_of
-from broker.domain.record import POISON
 from broker.ports import SUSPECT_TRIES, DeadLetter, Due, Erased, Lease, Ledger, Position, Saved
 from broker.stores.codec import VERSION, decode, encode
+from broker.stores.guards import guard_params, refuse_forbidden
+from broker.stores.works import (
+    CALLS,
+    MESSAGES,
+    in_ms,
+    longer_known,
+    moved_by,
+    set_of,
+    works_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from broker.domain.guards import Guards
     from broker.domain.record import Record
     from broker.ports import Note
     from broker.stores.clock import StoreClock
@@ -34,14 +46,14 @@ RENEW_CHUNK = 100
 ERASE_CHUNK = 20
 """Calls and links that are erased in one script, so that no other one waits for long."""
 _TRIES = 20
-_CALLS, _MESSAGES = "calls", "messages"
 _SAVED, _UNKNOWN, _FENCED, _BEHIND = 1, -1, -2, -3
 
 
 class RedisLedger(Ledger):
     """See `Ledger`. `retention_s` after its last change a call is forgotten.
 
-    In `home_region` a CRM's national numbers are read, if the caller's country is not known.
+    A consent is kept for `consents_kept_s`. In `home_region` a CRM's national
+    numbers are read, if the caller's country is not known.
     """
 
     def __init__(
@@ -52,23 +64,26 @@ class RedisLedger(Ledger):
         lease_s: float,
         retention_s: float,
         home_region: str | None = None,
+        consents_kept_s: float = CONSENTS_KEPT_S,
     ) -> None:
         self._store = store
         self._clock = clock
         self._lease_ms = round(lease_s * 1000)
         self._ttl_ms = round(retention_s * 1000)
         self._home_region = home_region
+        self._consents_kept_ms = in_ms(consents_kept_s)
 
     async def accept(self, record: Record, notes: Sequence[Note] = ()) -> Saved:
-        works = [work for work, due in _works(record).items() if due is None]
+        works = [work for work, due in works_of(record).items() if due is None]
         asked_at = self._clock.monotonic()
         params = {
             "id": record.id,
             "nonce": secrets.token_hex(8),
             "ttl": self._ttl_ms,
-            "idle": _ms(record.idle_at),
-            "received": _ms(record.received_at),
-            "works": works,
+            "idle": in_ms(record.idle_at),
+            "received": in_ms(record.received_at),
+            "works": [(set_of(work), work) for work in works],
+            "live": record.over is None,
             "aliases": record.aliases,
             "notes": _lines(notes),
             "people": people_of(record, self._home_region),
@@ -100,16 +115,21 @@ class RedisLedger(Ledger):
         return found
 
     async def _read(self, any_id: str) -> tuple[int, Record, str] | None:
+        if is_ours(any_id):
+            return await self._of_owner(any_id) or await self._of_call(any_id)
+        return await self._of_call(any_id) or await self._of_owner(any_id)
+
+    async def _of_call(self, call_id: str) -> tuple[int, Record, str] | None:
         rev, doc, nonce = await self._store.call(
-            self._store.client.hmget(self._call(any_id), ["rev", "doc", "nonce"])
+            self._store.client.hmget(self._call(call_id), ["rev", "doc", "nonce"])
         )
-        if doc is None:
-            alias = self._store.key("alias", any_id)
-            owner = await self._store.call(self._store.client.get(alias))
-            if owner is None or owner.decode() == any_id:
-                return None
-            return await self._read(owner.decode())
-        return int(rev), decode(doc), (nonce or b"").decode()
+        return (int(rev), decode(doc), (nonce or b"").decode()) if doc is not None else None
+
+    async def _of_owner(self, alias: str) -> tuple[int, Record, str] | None:
+        """The call that an alias leads to."""
+        key = self._store.key("alias", alias)
+        owner = await self._store.call(self._store.client.get(key))
+        return await self._of_call(owner.decode()) if owner is not None else None
 
     async def update(
         self,
@@ -117,6 +137,8 @@ class RedisLedger(Ledger):
         change: Callable[[Record], Record],
         lease: Lease | None = None,
         notes: Sequence[Note] = (),
+        *,
+        guards: Guards | None = None,
     ) -> Saved:
         known = await self._load(call_id) if lease is None else _held(lease)
         if known is None:
@@ -124,15 +146,15 @@ class RedisLedger(Ledger):
         revision, before, nonce = known
         for _ in range(_TRIES):
             after = change(before)
-            if not notes and after == before:  # comparing is what costs
+            if (guards is not None or not notes) and after == before:  # comparing is what costs
                 await self._store.stand_by_reads()
                 return Saved(before, before)
             asked_at = self._clock.monotonic()
-            moved = _moved(before, after)
-            if _longer_known(before, after):
-                people = people_of(after, self._home_region)
-                moved |= {"people": people, "idle": _ms(after.idle_at)}
+            moved = self._with_people(before, after, lease) | guard_params(
+                guards, self._consents_kept_ms
+            )
             answer = await self._commit(revision, after, lease, notes, moved)
+            refuse_forbidden(guards, answer)
             if answer[0] == _SAVED:
                 self._refresh(lease, answer[2], after)
                 leases = tuple(
@@ -146,6 +168,14 @@ class RedisLedger(Ledger):
             revision, before = answer[2], decode(answer[3])
             self._refresh(lease, revision, before)
         raise StoreUnavailableError("store: the record changes faster than it can be saved", 1.0)
+
+    def _with_people(self, before: Record, after: Record, lease: Lease | None) -> dict[str, Any]:
+        """What moves, and whose data the record holds if that is news."""
+        moved = moved_by(before, after, lease.work if lease is not None else None)
+        if longer_known(before, after):
+            people = people_of(after, self._home_region)
+            moved |= {"people": people, "idle": in_ms(after.idle_at)}
+        return moved
 
     async def _commit(
         self,
@@ -179,12 +209,12 @@ class RedisLedger(Ledger):
             "work": lease.work,
             "epoch": lease.epoch,
             "ttl": self._ttl_ms,
-            "works": [(_set_of(w), w, _ms(due or 0)) for w, due in _works(record).items()],
+            "works": [(set_of(w), w, in_ms(due or 0)) for w, due in works_of(record).items()],
             "aliases": record.aliases,
-            "received": _ms(record.received_at),
+            "received": in_ms(record.received_at),
             "over": record.over is not None,
             "people": people_of(record, self._home_region),
-            "idle": _ms(record.idle_at),
+            "idle": in_ms(record.idle_at),
         }
         asked_at = self._clock.monotonic()
         answer = await self._run("restore", [self._call(record.id)], params, encode(record))
@@ -225,7 +255,7 @@ class RedisLedger(Ledger):
             else:
                 held = work.decode(), epoch, rev, asked_at, (nonce or b"").decode(), tries
                 lease = self._lease(record, *held)
-                if lease.work in _works(record):
+                if lease.work in works_of(record):
                     leases.append(lease)
                 else:
                     await self._drop(lease)
@@ -233,7 +263,7 @@ class RedisLedger(Ledger):
 
     async def _drop(self, lease: Lease) -> None:
         """Take work out that its record does not need; a failover can leave such behind."""
-        moved = {**_moved(lease.record, lease.record), "drop": [(_set_of(lease.work), lease.work)]}
+        moved = {**moved_by(lease.record, lease.record), "drop": [(set_of(lease.work), lease.work)]}
         with suppress(FencedError, StoreUnavailableError, UnknownCallError):
             await self._commit(lease.revision, lease.record, lease, (), moved)
 
@@ -241,9 +271,9 @@ class RedisLedger(Ledger):
         """Take the work of a record that nobody can read out of the way; it is kept as it is."""
         pipeline = self._store.client.pipeline(transaction=False)
         member = f"{call_id}|{work}"
-        now = _ms(self._clock.time())
-        pipeline.zadd(self._store.key("dead", _set_of(work)), {member: now})
-        pipeline.zrem(self._store.key("due", _set_of(work)), member)
+        now = in_ms(self._clock.time())
+        pipeline.zadd(self._store.key("dead", set_of(work)), {member: now})
+        pipeline.zrem(self._store.key("due", set_of(work)), member)
         await self._store.call(pipeline.execute())
 
     async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
@@ -264,7 +294,7 @@ class RedisLedger(Ledger):
 
     async def _extend(self, leases: Sequence[Lease], by_ms: int) -> Sequence[int]:
         held = [
-            (2 if _set_of(lease.work) == _MESSAGES else 1, lease.call_id, lease.work, lease.epoch)
+            (2 if set_of(lease.work) == MESSAGES else 1, lease.call_id, lease.work, lease.epoch)
             for lease in leases
         ]
         params = {"by": by_ms, "leases": held}
@@ -283,6 +313,9 @@ class RedisLedger(Ledger):
                 break
             after = positions[-1]
         return records
+
+    async def live_calls(self) -> int:
+        return int(await self._store.call(self._store.client.zcard(self._store.key("active"))))
 
     async def _positions(self, most: int, after: Position | None) -> Sequence[Position]:
         """The next of the index, newest first; what shares a millisecond with `after` as well."""
@@ -316,7 +349,7 @@ class RedisLedger(Ledger):
 
     async def due(self) -> Mapping[str, Due]:
         pipeline = self._store.client.pipeline(transaction=False)
-        for name in (_CALLS, _MESSAGES):
+        for name in (CALLS, MESSAGES):
             pipeline.zcard(self._store.key("due", name))
             pipeline.zrange(self._store.key("due", name), 0, 0, withscores=True)
             pipeline.zcard(self._store.key("dead", name))
@@ -324,7 +357,7 @@ class RedisLedger(Ledger):
         return {
             name: Due(held, self._age(first), dead)
             for name, (held, first, dead) in zip(
-                (_CALLS, _MESSAGES), (answers[:3], answers[3:]), strict=True
+                (CALLS, MESSAGES), (answers[:3], answers[3:]), strict=True
             )
         }
 
@@ -333,7 +366,7 @@ class RedisLedger(Ledger):
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
         client = self._store.client
-        sets = [self._store.key("dead", name) for name in (_CALLS, _MESSAGES)]
+        sets = [self._store.key("dead", name) for name in (CALLS, MESSAGES)]
         members = [
             (*member.decode().split("|", 1), since / 1000)
             for dead in sets
@@ -350,7 +383,7 @@ class RedisLedger(Ledger):
         return sorted(letters, key=lambda letter: letter.since)
 
     async def drop_dead(self, letter: DeadLetter) -> bool:
-        dead = self._store.key("dead", _set_of(letter.work))
+        dead = self._store.key("dead", set_of(letter.work))
         return bool(
             await self._store.call(self._store.client.zrem(dead, f"{letter.call_id}|{letter.work}"))
         )
@@ -404,7 +437,7 @@ class RedisLedger(Ledger):
         return self._store.key("trace", call_id)
 
     def _due_sets(self) -> list[str]:
-        return [self._store.key("due", _CALLS), self._store.key("due", _MESSAGES)]
+        return [self._store.key("due", CALLS), self._store.key("due", MESSAGES)]
 
 
 def _held(lease: Lease) -> tuple[int, Record, str]:
@@ -429,64 +462,5 @@ def _readable(document: bytes, call_id: str) -> Record | None:
         return None
 
 
-def _works(record: Record) -> dict[str, float | None]:
-    """The work a call needs now -> when it is due (None = at once, by whoever saves this)."""
-    works: dict[str, float | None] = {}
-    for step in record.steps:
-        if not step.done:
-            works[f"step:{step.name}"] = None
-        if step.repair and record.over is None:
-            works[f"repair:{step.name}"] = None
-    for message in record.messages:
-        if message.state.pending:
-            waiting = message.due_at > message.queued_at
-            works[f"message:{message.purpose}"] = message.due_at if waiting else None
-    if record.over is None:
-        works["idle"] = record.idle_at
-    return works
-
-
-def _dead(record: Record) -> list[str]:
-    """The work that ended as a dead letter: an operator should look at it."""
-    dead = [f"message:{message.purpose}" for message in record.messages if message.state.dead]
-    for step in record.steps:
-        if step.reason == POISON:
-            dead.append(f"step:{step.name}")  # noqa: PERF401 - on every call's path, mostly empty
-    return dead
-
-
-def _longer_known(before: Record, after: Record) -> bool:
-    """Whether the record holds data of more people, or will be kept for longer than it was."""
-    more = after.customer is not before.customer or len(after.steps) > len(before.steps)
-    return more or after.idle_at > before.idle_at or after.over is not None
-
-
-def _moved(before: Record, after: Record) -> dict[str, Any]:
-    """What the commit script has to move: work that begins here, is due later, or is done."""
-    had, has = _works(before), _works(after)
-    were, are = _dead(before), _dead(after)
-    return {
-        "begin": [(_set_of(w), w) for w, due in has.items() if due is None and w not in had],
-        "due": [
-            (_set_of(work), work, _ms(due))
-            for work, due in has.items()
-            if due is not None and had.get(work) != due
-        ],
-        "drop": [(_set_of(work), work) for work in had if work not in has],
-        "alias": [alias for alias in after.aliases if alias not in before.aliases],
-        "over": after.over is not None and before.over is None,
-        "dead": [(_set_of(work), work) for work in are if work not in were],
-        "revived": [(_set_of(work), work) for work in were if work not in are],
-    }
-
-
-def _set_of(work: str) -> str:
-    return _MESSAGES if work.startswith("message:") else _CALLS
-
-
 def _lines(notes: Sequence[Note]) -> list[str]:
     return [orjson.dumps(note).decode() for note in notes]
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

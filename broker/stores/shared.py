@@ -40,6 +40,10 @@ class RedisCounters(Counters):
         if limits:
             await self._store.run("refund", self._keys(limits), [])
 
+    async def counted(self, limit: Limit) -> int:
+        (key,) = self._keys([limit])
+        return int(await self._store.call(self._store.client.get(key)) or 0)
+
     async def first_use(self, key: str, content: str, ttl_s: float) -> bool:
         # The key, which is not stored, salts the fingerprint: nobody can try numbers against it.
         name, digest = self._store.key("used", _hashed(key)), _hashed(f"{key} {content}")
@@ -48,6 +52,14 @@ class RedisCounters(Counters):
             return True
         used = await self._store.call(client.get(name))
         return used is None or used.decode() == digest
+
+    async def first_said(self, key: str, value: str, ttl_s: float) -> str:
+        name, ms = self._store.key("said", _hashed(key)), round(ttl_s * 1000)
+        client = self._store.client
+        if await self._store.call(client.set(name, value, nx=True, px=ms)):
+            return value
+        said = await self._store.call(client.get(name))
+        return value if said is None else str(said.decode())
 
     def _keys(self, limits: Sequence[Limit]) -> list[str]:
         return [self._store.key("limit", limit.key) for limit in limits]

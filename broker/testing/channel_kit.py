@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from broker.domain.errors import AnswerLostError, BrokerError, PermanentError, TemporaryError
+from broker.domain.errors import (
+    AnswerLostError,
+    BrokerError,
+    PermanentError,
+    TemporaryError,
+)
 from broker.domain.messages import TRACKING
 from broker.ports import Envelope
+from broker.testing.channel_callbacks import ADDRESS, ChannelCallbacks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from broker.ports import Channel
+    from broker.ports import Channel, VendorTemplate
 
 WITHIN_S = 20.0
 """Ample time, for messages that are expected to be taken."""
@@ -36,9 +42,11 @@ HOSTILE = {
     "length": "x" * 100_000,
     "nothing": "",
 }
+WORDS = "Grüße {link} <b>100 %</b> ${x} {{ 7*7 }}"
+"""Ready to be sent: no template language has anything to do in it."""
 
 
-class ChannelKit(ABC):
+class ChannelKit(ChannelCallbacks, ABC):
     """For every channel. Subclass it as `Test...` and add an async fixture `channel`.
 
     The fixture returns a channel whose provider takes everything; the methods below change that.
@@ -49,10 +57,17 @@ class ChannelKit(ABC):
     taken_when_sent: ClassVar[bool] = False
     """Whether a request that went out may have its effect, as with HTTP: then a provider that hangs
     leaves it unknown. By SMTP nothing is taken before the end of the mail."""
+    template: ClassVar[VendorTemplate | None] = None
+    """For a channel with `needs_template`: one that its provider has approved, its last parameter
+    for `WORDS`."""
 
     @abstractmethod
     async def taken(self) -> Sequence[str]:
         """To whom the provider has messages, one entry per message, oldest first."""
+
+    @abstractmethod
+    async def said(self) -> Sequence[str]:
+        """What the provider was told to say, one text per message, oldest first."""
 
     @abstractmethod
     async def refuse_for_now(self) -> None:
@@ -82,6 +97,23 @@ class ChannelKit(ABC):
         shown = {"name": CANARIES[0], "track_id": CANARIES[1]} | values
         link = f"https://shop.example.com/{CANARIES[2]}"
         return Envelope(reference, TRACKING, self.to, "de-AT", {"link": link} | shown)
+
+    def words(self, text: str = WORDS) -> Envelope:
+        """What a caller asked for with a key: words, an approved message, or both."""
+        template = self.template
+        if template is not None:
+            template = replace(template, parameters=(*template.parameters[:-1], text))
+        return replace(
+            self.envelope("c1|deflection"),
+            purpose="deflection",
+            values={},
+            text=text,
+            title="About your call",
+            template=template,
+            data={"context": "canary-handle"},
+            receipt_url=f"{ADDRESS}?m=r1.1",
+            receipt_reference="r1.1",
+        )
 
     async def test_a_message_reaches_its_recipient_once(self, channel: Channel) -> None:
         provider_id = await channel.send(self.envelope(), within=WITHIN_S)
@@ -115,6 +147,36 @@ class ChannelKit(ABC):
             assert list(await self.taken()) == []
         else:
             assert list(await self.taken()) == [self.to]
+
+    async def test_words_that_are_ready_are_sent_as_they_are(self, channel: Channel) -> None:
+        assert channel.needs_template is (self.template is not None)
+        await channel.send(self.words(), within=WITHIN_S)
+        assert list(await self.taken()) == [self.to]
+        [said] = await self.said()
+        assert WORDS in said
+
+    async def test_a_picture_never_costs_anybody_the_words(self, channel: Channel) -> None:
+        media = "https://shop.example.com/picture.png"
+        await channel.send(replace(self.words(), media_url=media), within=WITHIN_S)
+        [said] = await self.said()
+        assert WORDS in said
+
+    @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+    async def test_hostile_words_reach_one_person_or_nobody(
+        self, channel: Channel, text: str
+    ) -> None:
+        try:
+            await channel.send(self.words(text), within=WITHIN_S)
+        except PermanentError:
+            assert list(await self.taken()) == []
+        else:
+            assert list(await self.taken()) == [self.to]
+
+    async def test_it_says_whom_it_reaches(self, channel: Channel) -> None:
+        if channel.recipients is not None:
+            assert channel.reaches == "phone"
+        if channel.reaches == "phone":
+            assert self.to.startswith("+")
 
     async def test_a_refusal_for_now_can_be_tried_again(self, channel: Channel) -> None:
         await self.refuse_for_now()

@@ -7,11 +7,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from broker.domain.errors import AnswerLostError, BrokerError, TemporaryError
-from broker.ports import Channel, Options
+from broker.domain.errors import AnswerLostError, BrokerError, SignatureError, TemporaryError
+from broker.ports import Callback, CallbackRead, Channel, Options
 
 if TYPE_CHECKING:
-    from broker.ports import Clock, Envelope
+    from broker.ports import Clock, Envelope, Inbound, Receipt
+
+_SIGNED = {"x-fake-signature": "genuine"}
 
 
 @dataclass(eq=False)
@@ -23,12 +25,15 @@ class FakeChannel(Channel):
     """How long every answer takes, on `clock`; longer than `within` = a TemporaryError then."""
     keyed: bool = False
     """Whether the provider knows a reference again: it takes every one only once."""
+    calls_back: bool = False
+    needs_template: bool = False
     attempts: list[Envelope] = field(default_factory=list)
     """Every envelope that was handed over, whatever became of it."""
     taken: list[Envelope] = field(default_factory=list)
     """Those that the provider has; after a lost answer too."""
     _faults: deque[BrokerError | None] = field(default_factory=deque)
     _gate: asyncio.Event | None = None
+    _told: dict[bytes, CallbackRead] = field(default_factory=dict)
 
     options_type = Options
 
@@ -65,6 +70,17 @@ class FakeChannel(Channel):
         known = any(taken.reference == envelope.reference for taken in self.taken)
         if not (self.keyed and known):
             self.taken.append(envelope)
+
+    def callback(self, *receipts: Receipt, inbound: tuple[Inbound, ...] = ()) -> Callback:
+        """What the provider sends to tell these; it may be sent again, as it is."""
+        body = b"told %d" % len(self._told)
+        self._told[body] = CallbackRead(receipts, inbound, "taken")
+        return Callback("POST", "https://broker.example.com", [], _SIGNED, body)
+
+    def read_callback(self, callback: Callback) -> CallbackRead:
+        if callback.headers != _SIGNED:
+            raise SignatureError("not signed by the fake's provider")
+        return self._told[callback.body]
 
     async def ping(self) -> str:
         return "a channel in memory"

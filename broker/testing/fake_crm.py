@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from broker.ports import CrmAdapter, Options
+from broker.ports import CrmAdapter, Options, TicketRef
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from broker.domain.call import Phone, Reference
     from broker.domain.customer import Customer
     from broker.domain.errors import BrokerError
-    from broker.ports import Clock
+    from broker.ports import CallNote, Clock, Ticket
 
 
 @dataclass(eq=False, repr=False)
@@ -33,6 +33,10 @@ class FakeCrm(CrmAdapter):
     cancelled: int = 0
     """Lookups that were cancelled before."""
     closed: int = 0
+    notes: dict[str, CallNote] = field(default_factory=dict)
+    """By their call."""
+    tickets: dict[str, Ticket] = field(default_factory=dict)
+    """By their reference."""
     most_at_once: int = 0
     """Lookups that were under way at the same time."""
     _by_phone: defaultdict[str, list[Customer]] = field(default_factory=lambda: defaultdict(list))
@@ -50,6 +54,11 @@ class FakeCrm(CrmAdapter):
             self._by_phone[e164].append(customer)
         for reference in references:
             self._by_reference[reference].append(customer)
+
+    def forget(self) -> None:
+        """It knows nobody any more."""
+        self._by_phone.clear()
+        self._by_reference.clear()
 
     def fail(self, *faults: BrokerError | None) -> None:
         """The next lookups fail with these, one each; None = that one succeeds."""
@@ -75,6 +84,15 @@ class FakeCrm(CrmAdapter):
             for customer in customers
             if reference.is_spelled(stored)
         )
+
+    async def record_outcome(self, note: CallNote) -> None:
+        await self._answering(note.call_id)
+        self.notes[note.call_id] = note
+
+    async def create_ticket(self, ticket: Ticket) -> TicketRef:
+        await self._answering(ticket.reference)
+        known = self.tickets.setdefault(ticket.reference, ticket)
+        return TicketRef(f"T{list(self.tickets.values()).index(known) + 1}")
 
     async def ping(self) -> str:
         if self._faults and (fault := self._faults[0]) is not None:

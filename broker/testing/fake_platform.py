@@ -14,6 +14,7 @@ from broker.domain.errors import (
     SessionNotFoundError,
     TemporaryError,
 )
+from broker.domain.figures import Figures
 from broker.domain.record import Session
 from broker.ports import CallPlatform, Options
 
@@ -55,6 +56,10 @@ class FakePlatform(CallPlatform):
     """What each session holds now."""
     pops_screens: bool = False
     logs_back: bool = False
+    tells_figures: bool = False
+    now: Figures = field(default_factory=Figures)
+    """What it tells."""
+    asked_figures: int = 0
     pops: list[ScreenPop] = field(default_factory=list)
     """What agents were shown."""
     reports: list[CallReport] = field(default_factory=list)
@@ -63,6 +68,7 @@ class FakePlatform(CallPlatform):
     """How often it was asked for one of these two."""
     _faults: deque[BrokerError | None] = field(default_factory=deque)
     _hook_faults: deque[Exception] = field(default_factory=deque)
+    _figure_faults: deque[Exception] = field(default_factory=deque)
     _ended: set[str] = field(default_factory=set)
     _gate: asyncio.Event | None = None
 
@@ -75,6 +81,10 @@ class FakePlatform(CallPlatform):
     def fail_hooks(self, *faults: Exception) -> None:
         """The next screen pops and outcomes fail with these, one each."""
         self._hook_faults.extend(faults)
+
+    def fail_figures(self, *faults: Exception) -> None:
+        """The next questions for figures fail with these, one each."""
+        self._figure_faults.extend(faults)
 
     def end(self, any_id: str) -> None:
         """The call or session of this id is over."""
@@ -121,6 +131,17 @@ class FakePlatform(CallPlatform):
     async def log_back(self, report: CallReport, *, within: float) -> None:
         await self._hook(within)
         self.reports.append(report)
+
+    async def figures(self, *, within: float) -> Figures:
+        if not self.tells_figures:
+            return await super().figures(within=within)
+        self.asked_figures += 1
+        await self.clock.sleep(min(self.delay_s, within))
+        if self.delay_s > within:
+            raise TemporaryError("no answer in time")
+        if self._figure_faults:
+            raise self._figure_faults.popleft()
+        return self.now
 
     async def _hook(self, within: float) -> None:
         self.told += 1

@@ -12,9 +12,11 @@ import pytest
 
 from broker.domain.customer import Customer
 from broker.domain.errors import FencedError, StoreUnavailableError, UnknownCallError
+from broker.domain.identities import Identity, joined
 from broker.domain.messages import TRACKING, Message
-from broker.domain.progress import add_alias, bury, end, finish_step, lost, not_sent, sending
-from broker.domain.record import NUMBER, CallData, Over, Record, Step
+from broker.domain.progress import bury, end, finish_step
+from broker.domain.record import NUMBER, CallData, Over, Record, Step, add_alias
+from broker.domain.sending import lost, not_sent, sending
 from broker.ports import SUSPECT_TRIES, Erased, Position
 
 if TYPE_CHECKING:
@@ -204,6 +206,15 @@ class LedgerKit:
         await self.pass_time(0.2)
         assert not _of(await rival.claim(100), record, "idle")
 
+    async def test_live_calls_are_those_that_are_not_over(
+        self, ledger: Ledger, rival: Ledger, now: float
+    ) -> None:
+        before = await rival.live_calls()
+        records = [(await ledger.accept(call(now))).record for _ in range(3)]
+        assert await rival.live_calls() == before + 3
+        await ledger.update(records[0].id, partial(end, why=Over.ENDED, now=now))
+        assert await rival.live_calls() == before + 2
+
     async def test_calls_of_one_millisecond_are_all_listed_page_by_page(
         self, ledger: Ledger, rival: Ledger, now: float
     ) -> None:
@@ -281,6 +292,21 @@ class LedgerKit:
             ada = Customer("c1", email=" Ada@Shop.example", phones=("030 23125777",))
             await ledger.update(record.id, lambda known, c=ada: replace(known, customer=c))  # type: ignore[misc]
             assert (await rival.erase(how)).calls == 1, how
+            assert await ledger.find(record.id) is None
+
+    async def test_who_came_back_under_another_number_or_address_can_be_erased_by_it(
+        self, ledger: Ledger, rival: Ledger, now: float
+    ) -> None:
+        ada = {"whatsapp": own_number(), "email": f"{own_number()}@shop.example"}
+        for kind, value in ada.items():
+            record = (await ledger.accept(call_from(own_number(), now))).record
+            identity = Identity.read(kind, value)
+            assert identity is not None
+            saved = await ledger.update(record.id, partial(joined, identity=identity))
+            found = await rival.find(record.id)
+            assert found == saved.record
+            assert found.identities == (identity,)
+            assert (await rival.erase(value)).calls == 1, kind
             assert await ledger.find(record.id) is None
 
     async def test_erasing_one_person_leaves_the_others_alone(

@@ -32,6 +32,8 @@ WITHIN_S = 20.0
 TIGHT_S = 0.1
 GRACE_S = 5.0
 """What a busy test machine may add to a deadline."""
+CALLED = "+493023125000"
+"""A called number of nobody."""
 CANARY = "canary@example.com"
 AGENT = "a0000000000000000000000000000007"
 POP = ScreenPop(
@@ -83,6 +85,9 @@ class CallPlatformKit:
         if not platform.logs_back:
             with pytest.raises(PermanentError):
                 await platform.log_back(REPORT, within=WITHIN_S)
+        if not platform.tells_figures:
+            with pytest.raises(PermanentError):
+                await platform.figures(within=WITHIN_S)
 
     async def test_it_can_be_closed_twice(self, platform: CallPlatform) -> None:
         await platform.aclose()
@@ -256,3 +261,52 @@ class TellingPlatformKit(ABC):
 
     async def _log_back(self, platform: CallPlatform) -> None:
         await platform.log_back(REPORT, within=TIGHT_S)
+
+
+class CountingPlatformKit(ABC):
+    """For drivers with `tells_figures`; inherit it beside the others.
+
+    The fixture `platform` has them switched on.
+    """
+
+    @abstractmethod
+    async def stand(self, *, wait_s: float, agents: int, is_open: bool) -> None:
+        """From now on the phone system counts this, and its one line is open or not."""
+
+    @abstractmethod
+    async def hang(self) -> None: ...
+
+    @abstractmethod
+    async def recover(self) -> None: ...
+
+    async def test_it_says_that_it_tells_figures(self, platform: CallPlatform) -> None:
+        assert platform.tells_figures
+
+    async def test_figures_are_those_of_now(self, platform: CallPlatform) -> None:
+        for wait_s, agents, is_open in ((90.0, 0, True), (0.0, 7, False)):
+            await self.stand(wait_s=wait_s, agents=agents, is_open=is_open)
+            figures = await platform.figures(within=WITHIN_S)
+            assert (figures.ewt_seconds, figures.agents_available) == (wait_s, agents)
+            assert figures.is_open(CALLED) is is_open
+            assert figures.missing == ()
+
+    async def test_figures_of_a_silent_platform_cost_no_more_than_the_deadline(
+        self, platform: CallPlatform
+    ) -> None:
+        await self.hang()
+        began = time.monotonic()
+        with pytest.raises(TemporaryError):
+            await platform.figures(within=TIGHT_S)
+        assert time.monotonic() - began < TIGHT_S + GRACE_S
+
+    async def test_a_question_that_was_cancelled_leaves_the_driver_working(
+        self, platform: CallPlatform
+    ) -> None:
+        await self.stand(wait_s=5.0, agents=1, is_open=True)
+        await self.hang()
+        question = asyncio.create_task(platform.figures(within=WITHIN_S))
+        await asyncio.sleep(TIGHT_S / 2)
+        question.cancel()
+        await asyncio.wait({question})
+        await self.recover()
+        assert (await platform.figures(within=WITHIN_S)).agents_available == 1

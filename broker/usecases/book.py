@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from broker.metrics import reason_label
+from broker.domain.messages import MessageState
+from broker.metrics import fallback_label, reason_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from broker.domain.guards import Guards
     from broker.domain.record import Record
     from broker.metrics import Metrics
     from broker.ports import JobStarter, Lease, Ledger, Note, Saved
@@ -41,9 +43,11 @@ class Book:
         change: Callable[[Record], Record],
         lease: Lease | None = None,
         notes: Sequence[Note] = (),
+        *,
+        guards: Guards | None = None,
     ) -> Record:
         """Change a call; see `Ledger.update`. The record as it is now."""
-        saved = await self.ledger.update(call_id, change, lease, notes)
+        saved = await self.ledger.update(call_id, change, lease, notes, guards=guards)
         self._published(saved)
         return saved.record
 
@@ -57,14 +61,20 @@ class Book:
                 known.name == step.name and not known.done for known in before.steps
             ):
                 self.jobs.cancel(after.id, f"step:{step.name}")
-        for message in after.messages:
-            known = before.message(message.purpose)
-            if known is None or known.state is not message.state:
-                labels = (message.channel, message.purpose, message.state)
-                self.metrics.messages.labels(*labels).inc()
+        self._count_messages(before, after)
         if after.outcome is not None and before.outcome is None:
             self.metrics.calls.labels(after.outcome, reason_label(after.reason)).inc()
             log.info("call_over", call=after.id, outcome=after.outcome, reason=after.reason)
             if self.over is not None:
                 self.over(after)
         self.jobs.changed(after)
+
+    def _count_messages(self, before: Record, after: Record) -> None:
+        for message in after.messages:
+            known, count = before.message(message.purpose), self.metrics.messages.labels
+            moved = known is not None and known.channel != message.channel
+            if known is not None and moved:
+                count(known.channel, known.purpose, MessageState.FAILED).inc()
+                self.metrics.fallbacks.labels(known.channel, fallback_label(message.reason)).inc()
+            if known is None or moved or known.state is not message.state:
+                count(message.channel, message.purpose, message.state).inc()

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from broker.domain.progress import again
+from broker.domain import crm_entries
+from broker.domain.sending import again
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,11 +37,14 @@ class DeadLetters:
         kind, _, name = letter.work.partition(":")
         if letter.record is None:
             return "nobody can read its call any more"
-        if kind != "message":
+        if kind not in {"message", crm_entries.TICKET, crm_entries.NOTE}:
             return "a lookup is of no use any more"
         if self.age_s(letter) > self.max_age_s:
             return "older than dead_letters.max_age_h"
-        change = partial(again, purpose=name, now=self.clock.time())
+        now = self.clock.time()
+        change = partial(again, purpose=name, now=now)
+        if kind != "message":
+            change = partial(crm_entries.again, work=letter.work, now=now)
         note = {"at": self.clock.time(), "event": "retried_by_operator"}
         await self.ledger.update(letter.call_id, change, notes=[note])
         return None

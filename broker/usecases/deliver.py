@@ -12,15 +12,17 @@ import structlog
 from broker.domain.errors import (
     AnswerLostError,
     BrokerError,
+    ForbiddenSendError,
     OptedOutError,
     PermanentError,
     StoreUnavailableError,
     TemporaryError,
     UnknownCallError,
 )
+from broker.domain.guards import Guards
 from broker.domain.messages import Backoff, Message, MessageState
-from broker.domain.progress import Policy, lost, not_sent, sending, sent, suppressed
-from broker.usecases.tracking import envelope_for
+from broker.domain.send_rules import SendRules
+from broker.domain.sending import SILENT, delayed, lost, not_sent, sending, sent, silent, suppressed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from broker.domain.record import Record
     from broker.ports import Channel, Clock, Envelope, Lease
     from broker.usecases.book import Book
-    from broker.usecases.tracking import TrackingLinks
+    from broker.usecases.compose import Compose
 
 SENDS_AT_ONCE = 100
 """Per channel and replica: what hangs must not use up the connections of everything else."""
@@ -46,40 +48,72 @@ class Deliver:
     book: Book
     clock: Clock
     channels: Mapping[str, Channel]
-    links: TrackingLinks
-    policy: Policy
+    compose: Compose
     backoff: Backoff = field(default_factory=Backoff)
     resend: frozenset[str] = frozenset()
     """Channels without keys that send again after a lost answer, although that may make two."""
+    rules: SendRules = field(default_factory=SendRules)
     _room: dict[str, asyncio.Semaphore] = field(default_factory=dict)
 
     async def run(self, lease: Lease) -> None:
-        """Bring the message one attempt further. FencedError if another replica took over."""
+        """Bring the message one attempt further, and on to its next channel where one refuses it.
+
+        FencedError if another replica took over.
+        """
         message = _message(lease)
         if message.state is MessageState.SENDING:
             # The replica that began to send is gone: whether the provider took it, nobody knows.
             await self._save(lease, self._lost(message), "taken_over")
-        elif message.state is MessageState.QUEUED:
+            return
+        if message.state is MessageState.SENT:
+            change = partial(silent, purpose=message.purpose, now=self.clock.time())
+            await self._save(lease, change, SILENT, guards=Guards())
+            message = _message(lease)
+        left = None
+        while message.state is MessageState.QUEUED and len(message.then) != left:
+            left = len(message.then)
             async with self._room_of(message.channel):
                 await self._attempt(lease, message)
+            message = _message(lease)
 
     def _room_of(self, channel: str) -> asyncio.Semaphore:
         return self._room.setdefault(channel, asyncio.Semaphore(SENDS_AT_ONCE))
 
     async def _attempt(self, lease: Lease, message: Message) -> None:
         try:
-            envelope = await self._envelope(lease.record, message)
+            envelope = await self.compose.envelope(lease.record, message)
         except PermanentError as error:
             reason = "message_unfit"
             log.warning("message_unfit", call=lease.call_id, error=str(error))
-            change = partial(not_sent, purpose=message.purpose, reason=reason)
+            now = self.clock.time()
+            change = partial(not_sent, purpose=message.purpose, reason=reason, now=now, of=message)
             await self._save(lease, change, reason)
             return
-        record = await self._mark_sending(lease, message)
+        if await self._put_off(lease, message, envelope.to):
+            return
+        try:
+            record = await self._mark_sending(lease, message, envelope.to)
+        except ForbiddenSendError as error:
+            self.book.metrics.forbidden_sends.labels(message.channel, error.reason).inc()
+            change = partial(suppressed, purpose=message.purpose, reason=error.reason)
+            await self._save(lease, change, error.reason)
+            return
         begun = record.message(message.purpose)
         if begun is None or begun.state is not MessageState.SENDING:
             return
         await self._send(lease, begun, envelope)
+
+    async def _put_off(self, lease: Lease, message: Message, to: str) -> bool:
+        """Whether it is night where `to` is: then the message waits, or goes to another channel."""
+        now, reason = self.clock.time(), "quiet_hours"
+        until = self.rules.quiet_until(lease.record, message, to, now)
+        if until is None:
+            return False
+        change = partial(delayed, purpose=message.purpose, until=until, reason=reason)
+        if self.rules.goes_around(message):
+            change = partial(not_sent, purpose=message.purpose, reason=reason, now=now)
+        await self._save(lease, change, reason)
+        return True
 
     def _lost(self, message: Message) -> partial[Record]:
         """Send again where a key or the operator allows it; else nobody will ever know."""
@@ -88,46 +122,46 @@ class Deliver:
         due = self.backoff.next_due(message, self.clock.time(), None) if again else None
         return partial(lost, purpose=message.purpose, retry_at=due)
 
-    async def _mark_sending(self, lease: Lease, message: Message) -> Record:
-        """The record with the mark; a lost reply is asked for again, since a mark sends nothing."""
-        change = partial(sending, purpose=message.purpose)
+    async def _mark_sending(self, lease: Lease, message: Message, to: str) -> Record:
+        """The record with the mark; a lost reply is asked for again, since a mark sends nothing.
+
+        ForbiddenSendError: a rule looked at in the same step forbids it.
+        """
+        change = partial(sending, purpose=message.purpose, now=self.clock.time())
+        guards = self.rules.guards(lease.record, message, to)
         while True:
             try:
-                return await self.book.save(lease.call_id, change, lease)
+                return await self.book.save(lease.call_id, change, lease, guards=guards)
             except StoreUnavailableError:
                 if self.clock.monotonic() >= lease.expires:
                     raise
             await self.clock.sleep(_MARK_RETRY_S)
 
-    async def _envelope(self, record: Record, message: Message) -> Envelope:
-        if message.channel not in self.channels:
-            raise PermanentError("the channel of this message is not configured any more")
-        customer = record.customer
-        to = self.policy.tracking.address(record, message.channel)
-        if customer is None or not customer.track_id or not to:
-            raise PermanentError("the call has no customer to send to")
-        link = await self.links.make(customer.track_id, record.id)
-        return envelope_for(f"{record.id}|{message.purpose}", message.purpose, to, customer, link)
-
     async def _send(self, lease: Lease, message: Message, envelope: Envelope) -> None:
         purpose = message.purpose
         reason: str | None = None
+        guards: Guards | None = None
         try:
             async with asyncio.timeout(SEND_WITHIN_S + 1):
                 channel = self.channels[message.channel]
                 provider_id = await channel.send(envelope, within=SEND_WITHIN_S)
         except TemporaryError as error:
-            due = self.backoff.next_due(message, self.clock.time(), error.retry_after)
+            now = self.clock.time()
+            due = self.backoff.next_due(message, now, error.retry_after)
             reason = "not_taken" if due is not None else "gave_up"
-            change = partial(not_sent, purpose=purpose, reason=reason, retry_at=due)
+            change = partial(
+                not_sent, purpose=purpose, reason=reason, retry_at=due, now=now, of=message
+            )
         except (AnswerLostError, TimeoutError):
             reason, change = "answer_lost", self._lost(message)
         except OptedOutError:
             reason = "opted_out"
             change = partial(suppressed, purpose=purpose, reason=reason)
+            guards = self.rules.opt_out(lease.record, envelope.to, self.clock.time())
         except BrokerError:
             reason = "refused"
-            change = partial(not_sent, purpose=purpose, reason=reason)
+            now = self.clock.time()
+            change = partial(not_sent, purpose=purpose, reason=reason, now=now, of=message)
         except Exception as error:  # noqa: BLE001 - foreign code: nobody knows how far it got
             log.warning("channel_failed", channel=message.channel, error=type(error).__name__)
             reason, change = "answer_lost", self._lost(message)
@@ -135,7 +169,7 @@ class Deliver:
             change = partial(
                 sent, purpose=purpose, attempt=message.attempts, provider_id=provider_id
             )
-        await self._acknowledge(lease, message, change, reason)
+        await self._acknowledge(lease, message, change, reason, guards)
 
     async def _acknowledge(
         self,
@@ -143,6 +177,7 @@ class Deliver:
         message: Message,
         change: Callable[[Record], Record],
         reason: str | None,
+        guards: Guards | None,
     ) -> None:
         """Keep the result. Retried apart from the send: repeating that would be a second message.
 
@@ -152,13 +187,14 @@ class Deliver:
         holding = lease if reason is not None else None
         while True:
             try:
-                await self._save(holding or lease.call_id, change, reason, message)
+                known = await self._save(holding or lease.call_id, change, reason, message, guards)
             except StoreUnavailableError:
                 await self.clock.sleep(_ACK_RETRY_S)
             except UnknownCallError:
                 log.warning("message_forgotten", call=lease.call_id, purpose=message.purpose)
                 return
             else:
+                lease.record = known  # a receipt may have sent it on meanwhile
                 return
 
     async def _save(
@@ -167,12 +203,13 @@ class Deliver:
         change: Callable[[Record], Record],
         reason: str | None,
         message: Message | None = None,
-    ) -> None:
+        guards: Guards | None = None,
+    ) -> Record:
         lease = None if isinstance(holder, str) else holder
         call_id = holder if isinstance(holder, str) else holder.call_id
         event = "message_sent" if reason is None else "message_not_sent"
         note = {"at": self.clock.time(), "event": event, "reason": reason}
-        record = await self.book.save(call_id, change, lease, [note])
+        record = await self.book.save(call_id, change, lease, [note], guards=guards)
         for now in record.messages:
             if message is None or now.purpose == message.purpose:
                 log.info(
@@ -184,6 +221,7 @@ class Deliver:
                     attempts=now.attempts,
                     reason=reason,
                 )
+        return record
 
 
 def _message(lease: Lease) -> Message:

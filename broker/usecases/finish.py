@@ -12,8 +12,11 @@ from broker.domain.progress import bury, end
 from broker.domain.record import Over
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broker.domain.record import Record
     from broker.ports import Clock, Lease
+    from broker.usecases.abandoned import GaveUp
     from broker.usecases.book import Book
 
 log = structlog.get_logger("broker.call")
@@ -25,6 +28,8 @@ class Finish:
 
     book: Book
     clock: Clock
+    gave_up: GaveUp | None = None
+    """Whom to write to whose call nobody took."""
 
     async def on_end(self, any_id: str, disposition: str | None = None) -> Record | None:
         """The ended call's record; None if the id is unknown or that of a child leg."""
@@ -34,7 +39,10 @@ class Finish:
         if record.over is not None:
             return record
         now = self.clock.time()
+        change: Callable[[Record], Record]
         change = partial(end, why=Over.ENDED, now=now, disposition=disposition)
+        if self.gave_up is not None:
+            change = await self.gave_up.and_write(record, disposition, change)
         note = {"at": now, "event": "call_ended"}
         return await self.book.save(record.id, change, notes=[note])
 

@@ -45,14 +45,15 @@ class Hooks:
 
     def agent_rings(self, record: Record, leg_id: str, agent_id: str) -> None:
         """A leg of the call leads to this agent: show him who it is, once for each leg."""
-        pop = screen_pop(record, agent_id) if self.platform.pops_screens else None
+        shows = self.platform.pops_screens and not record.data.by_answer
+        pop = screen_pop(record, agent_id) if shows else None
         if pop is not None:
             work = partial(self.platform.pop_screen, pop, within=TELL_WITHIN_S)
             self._tell(Hook.SCREEN_POP, f"{leg_id}:{agent_id}", work)
 
     def call_over(self, record: Record) -> None:
         """The call has its outcome: put it into the platform's record, once."""
-        if self.platform.logs_back:
+        if self.platform.logs_back and not record.data.by_answer:
             report = call_report(record)
             work = partial(self.platform.log_back, report, within=TELL_WITHIN_S)
             self._tell(Hook.LOG_BACK, record.id, work)

@@ -42,6 +42,8 @@ class CallStarted:
     agent_id: str | None = None
     anonymous: bool = False
     extra: Mapping[str, str] = field(default_factory=dict)
+    by_answer: bool = False
+    """Whether the sender acts on our answer, whatever the configured platform does."""
 
     @property
     def is_child(self) -> bool:
@@ -179,6 +181,7 @@ class Identify:
             agent_id=event.agent_id,
             anonymous=event.anonymous,
             extra=event.extra,
+            by_answer=event.by_answer,
         )
         aliases = () if event.session_id in {None, event.call_id} else (event.session_id,)
         return Record(

@@ -9,20 +9,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from broker.domain.call import Phone
-from broker.domain.customer import Answer, LookupState, Told, matches
+from broker.domain.customer import LEARNED, Answer, LookupResult, LookupState, Told, matches
 from broker.domain.errors import BrokerError
 from broker.ports import set_deadline
 from broker.presence import Presence
 from broker.timing import time_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
     from broker.domain.call import Reference
-    from broker.domain.customer import Customer, Folding, LookupResult
+    from broker.domain.customer import Customer, Folding
     from broker.metrics import Metrics
     from broker.ports import Clock, CrmAdapter, Note
     from broker.usecases.cache import CachedCrm
+    from broker.usecases.learn import Learner
     from broker.usecases.shadow import Shadows
     from broker.usecases.tiers import UnmappedTiers
 
@@ -55,6 +56,8 @@ class Lookup:
     presence: Presence = field(default_factory=Presence)
     shadows: Shadows | None = None
     tiers: UnmappedTiers | None = None
+    learner: Learner | None = None
+    """Whom numbers lead to that no CRM knows; None = to nobody."""
 
     def ask(self, query: Phone | Reference, within: float = math.inf) -> Asking:
         """Start asking; the caller must `stop` the asking it gets.
@@ -65,8 +68,10 @@ class Lookup:
         return Asking(self, query, within)
 
     def ask_for(self, call_id: str, step: str, query: Phone | Reference, within: float) -> Asking:
-        """The same for a step of a call, which the shadows follow."""
+        """The same for a step of a call, which the shadows follow, and with what was learned."""
         asking = self.ask(query, within)
+        if self.learner is not None and isinstance(query, Phone):
+            asking.add_learned(self.learner.who(query, self))
         if self.shadows is not None:
             self.shadows.follow(asking, call_id, step)
         return asking
@@ -139,6 +144,11 @@ class Asking:
         self._tasks = [
             asyncio.create_task(self.answer_of(crm), name=f"ask {crm.name}") for crm in lookup.crms
         ]
+        self._learned: asyncio.Task[Answer | None] | None = None
+
+    def add_learned(self, who: Coroutine[None, None, Answer | None]) -> None:
+        """One more answer, which counts as soon as all CRMs have said that they know nobody."""
+        self._learned = asyncio.create_task(who, name="ask for what was learned")
 
     async def answer_of(self, crm: Crm) -> Answer:
         """What this CRM says to what is asked here; it need not be one of those that count."""
@@ -147,8 +157,7 @@ class Asking:
     @property
     def listening(self) -> bool:
         """Whether a customer was found, or may still be by somebody who has not answered."""
-        waited_for = any(not task.done() for task in self._tasks)
-        return waited_for or self.result().state is LookupState.FOUND
+        return bool(self._pending()) or self.result().state is LookupState.FOUND
 
     @property
     def answers(self) -> list[Answer]:
@@ -158,24 +167,49 @@ class Asking:
     def notes(self) -> list[Note]:
         """The answers so far, for the call's trace."""
         now = self._lookup.clock.time()
-        return [{"at": now, "event": "crm_answered", **_fact(answer)} for answer in self.answers]
+        told = [*self.answers, *self._remembered()]
+        return [{"at": now, "event": "crm_answered", **_fact(answer)} for answer in told]
 
     def result(self) -> LookupResult:
+        """The same, or whom a number leads to that nobody knows, as far as that was learned."""
+        for answer in self._remembered():
+            return LookupResult(answer.state, answer.customers[0], answer.crm, LEARNED)
+        return self.told()
+
+    def told(self) -> LookupResult:
         """What the answers so far mean; who has not answered counts as timed out."""
         return self._lookup.folding.fold(self.answers, asked=len(self._tasks))
 
+    def _remembered(self) -> list[Answer]:
+        """What was learned, if that counts now: late it is as if nothing was."""
+        if self._learned is None or not self._learned.done() or self._learned.cancelled():
+            return []
+        answer = self._learned.result()
+        counts = answer is not None and self.told().state is LookupState.NOT_FOUND
+        return [answer] if answer is not None and counts else []
+
+    def _pending(self) -> list[asyncio.Task[Any]]:
+        """Whose answer may still change the result."""
+        pending: list[asyncio.Task[Any]] = [task for task in self._tasks if not task.done()]
+        if pending or self._learned is None or self._learned.done():
+            return pending
+        return [self._learned] if self.told().state is LookupState.NOT_FOUND else []
+
     async def until(self, seconds: float) -> LookupResult:
         """The result once everybody answered, or after `seconds`."""
-        pending = [task for task in self._tasks if not task.done()]
-        if pending:
-            await asyncio.wait(pending, timeout=max(0.0, seconds))
+        ends, left = self._lookup.clock.monotonic() + seconds, seconds
+        while pending := self._pending():
+            await asyncio.wait(pending, timeout=max(0.0, left))
+            left = ends - self._lookup.clock.monotonic()
+            if left <= 0:
+                break
         return self.result()
 
     async def hit_until(self, seconds: float) -> LookupResult:
         """The result as soon as one more customer is found, at the latest after `seconds`."""
         ends = self._lookup.clock.monotonic() + seconds
         while self.result().state is not LookupState.FOUND:
-            pending = [task for task in self._tasks if not task.done()]
+            pending = self._pending()
             left = ends - self._lookup.clock.monotonic()
             if not pending or left <= 0:
                 break
@@ -184,7 +218,8 @@ class Asking:
 
     async def stop(self) -> None:
         """Cancel who still works. One that ignores it is left behind, not waited for."""
-        pending = [task for task in self._tasks if not task.done()]
+        asked = self._tasks if self._learned is None else [*self._tasks, self._learned]
+        pending = [task for task in asked if not task.done()]
         for task in pending:
             task.cancel()
         if pending:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from broker.domain.call import Phone
 from broker.domain.customer import LookupState
 from broker.domain.errors import BrokerError, CallEndedError, SessionNotFoundError
-from broker.domain.record import Session
+from broker.domain.people import hashed
+from broker.domain.record import ANSWER, Session
 from broker.timing import time_limit
 
 if TYPE_CHECKING:
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
     from broker.domain.call import Reference, ReferenceFormat
     from broker.domain.customer import Answer
     from broker.domain.record import Record, Step
-    from broker.ports import CallPlatform, Clock, Lease, Note, Variable
+    from broker.ports import CallPlatform, Clock, History, Lease, Note, Seen, Variable
     from broker.usecases.book import Book
     from broker.usecases.lookup import Asking, Lookup
+
+_SEEN_WITHIN_S = 0.05
+"""What earlier calls tell is read beside the lookup; nobody waits for it much longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Run:
         platform: CallPlatform,
         references: ReferenceFormat,
         deadlines: Deadlines,
+        history: History | None = None,
+        window_s: float = 0.0,
     ) -> None:
         self.lease = lease
         self.call_id = lease.call_id
@@ -68,6 +74,9 @@ class Run:
         self._noted = 0
         self._session = lease.record.session or _given(lease.record)
         self._finding: asyncio.Task[Session] | None = None
+        self._history = history
+        self._window_s = window_s
+        self._seeing: asyncio.Task[Seen] | None = None
 
     @property
     def step(self) -> Step:
@@ -86,6 +95,21 @@ class Run:
             within = self._deadlines.lookup_s
             finding = self._platform.find_session(self.lease.record.ref, within=within)
             self._finding = asyncio.create_task(finding, name="find session")
+
+        number = self.step.value if not self.step.is_reference else None
+        if self._history is not None and number is not None and self.step.lookup is None:
+            noting = self._history.note_call(hashed(number), self.call_id, self._window_s)
+            self._seeing = asyncio.create_task(noting, name="note the call")
+
+    async def seen(self) -> Seen | None:
+        """What is known of the caller's earlier calls; None if nobody knows, or not in time."""
+        if self._seeing is None:
+            return None
+        try:
+            with time_limit(_SEEN_WITHIN_S):
+                return await asyncio.shield(self._seeing)
+        except (BrokerError, TimeoutError):
+            return None
 
     @property
     def asking(self) -> Asking:
@@ -160,9 +184,10 @@ class Run:
         """Leave nothing running."""
         if self._asking is not None:
             await self._asking.stop()
-        if self._finding is not None:
-            self._finding.cancel()
-            await asyncio.gather(self._finding, return_exceptions=True)
+        for task in (self._finding, self._seeing):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
 
 def _in_short(answer: Answer) -> str:
@@ -171,6 +196,8 @@ def _in_short(answer: Answer) -> str:
 
 
 def _given(record: Record) -> Session | None:
-    """The session that the automation named."""
+    """The session that the automation named, or none at all: its answer is enough."""
+    if record.data.by_answer:
+        return Session(record.id, ANSWER)
     named = record.data.session_id
     return Session(named, "given") if named is not None else None

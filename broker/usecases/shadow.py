@@ -44,8 +44,8 @@ class Shadows:
 
     async def _compare(self, crm: Crm, asking: Asking, call_id: str, step: str) -> None:
         answer = await asking.answer_of(crm)
-        others = await asking.until(self.listens_s)
-        seen = compare(answer, others, fields=self.fields, deadline_ms=self.deadline_ms)
+        await asking.until(self.listens_s)
+        seen = compare(answer, asking.told(), fields=self.fields, deadline_ms=self.deadline_ms)
         self.metrics.shadow.labels(crm.name, seen.result).inc()
         with suppress(StoreUnavailableError):  # the store's absence is told by whoever needs it
             await self.book.note(crm.name, call_id, step, seen)

@@ -30,22 +30,25 @@ from broker.domain.progress import (
     repaired,
     wrote,
 )
-from broker.domain.record import Over, Record, Written
+from broker.domain.record import ANSWER, Over, Record, Session, Written
 from broker.domain.references import ReferenceLimits
 from broker.timing import time_limit
 from broker.usecases.run import Deadlines, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
     from broker.domain.call import ReferenceFormat
     from broker.domain.progress import Policy
     from broker.domain.variables import Variables
     from broker.metrics import Metrics
-    from broker.ports import CallPlatform, Clock, Counters, Lease, Note
+    from broker.ports import CallPlatform, Clock, Counters, History, Lease, Note, Variable
     from broker.usecases.book import Book
     from broker.usecases.lookup import Lookup
+    from broker.usecases.offer import Offers
     from broker.usecases.pacing import Pace
+
+    Change = Callable[[Record], Record]
 
 LATER_WRITE_S = 2.0
 """What a late or repeated session write may take."""
@@ -70,6 +73,9 @@ class StepJob:
     pace: Pace
     deadlines: Deadlines = field(default_factory=Deadlines)
     limits: ReferenceLimits = field(default_factory=ReferenceLimits)
+    history: History | None = None
+    offers: Offers | None = None
+    """Who says what is offered with each result; None = the call flow asks for itself."""
     _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     """Per call: sessions writes of one call run one after the other on this replica."""
 
@@ -102,6 +108,8 @@ class StepJob:
             self.platform,
             self.references,
             self.deadlines,
+            self.history if self.policy.deflection.on else None,
+            self.policy.deflection.first_call_s,
         )
 
     async def _ends_well(self, run: Run, work: Coroutine[None, None, None]) -> None:
@@ -155,6 +163,8 @@ class StepJob:
 
     async def _look_up_and_write(self, run: Run) -> None:
         step = run.step
+        if self.offers is not None:
+            self.offers.prepare()
         if step.lookup is None:
             await self._conclude(run, await self._first_finding(run))
         elif step.written is None:
@@ -190,10 +200,16 @@ class StepJob:
         """Decide and write, both while no other step of this call does."""
         patience = max(0.0, self.deadlines.lookup_s - run.age())
         finding = replace(finding, session=await run.known_session(patience))
+        if (seen := await run.seen()) is not None:
+            finding = replace(
+                finding, deflected_before=seen.deflected_before, first_call=seen.first_in_window
+            )
         async with self._turn(run.call_id):
-            change = partial(
+            change: Change = partial(
                 decide, name=run.name, finding=finding, policy=self.policy, now=self.clock.time()
             )
+            if self.offers is not None:
+                change = await self.offers.after(change)
             await self._decide(run, change, finding)
             if finding.late and run.step.lookup is not LookupState.FOUND:
                 return  # somebody else was found first, or the call is over
@@ -201,7 +217,7 @@ class StepJob:
                 await self._write(run, late=finding.late)
         await self._after(run, finding)
 
-    async def _decide(self, run: Run, change: partial[Record], finding: Finding) -> None:
+    async def _decide(self, run: Run, change: Change, finding: Finding) -> None:
         """Save the decision. While the store is away, say `timeout` and go on trying."""
         while True:
             asked_at = self.clock.monotonic()
@@ -231,7 +247,7 @@ class StepJob:
             run.unnoted = True
             with suppress(BrokerError):
                 values = self.variables.fallback("timeout", route)
-                await self.platform.write(session, values, within=LATER_WRITE_S)
+                await self._tell(session, values, LATER_WRITE_S)
 
     async def _write_under_lock(self, run: Run) -> None:
         async with self._turn(run.call_id):
@@ -287,7 +303,7 @@ class StepJob:
         try:
             with time_limit(within):
                 session = record.session or await run.session()
-                await self.platform.write(session, self.variables.of(record), within=within)
+                await self._tell(session, self.variables.of(record), within)
         except CallEndedError:
             return None, None
         except SessionNotFoundError:
@@ -296,6 +312,10 @@ class StepJob:
             log.warning("write_failed", call=run.call_id, error=type(error).__name__)
             return Written.FAILED, "write_failed"
         return Written.OK, None
+
+    async def _tell(self, session: Session, values: Mapping[str, Variable], within: float) -> None:
+        if session.source != ANSWER:
+            await self.platform.write(session, values, within=within)
 
     def _count_write(self, run: Run, written: Written, *, first: bool) -> None:
         self.metrics.session_write(written).inc()

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from broker.domain.variables import Variables
 
 PENDING = "pending"
-_OPEN_VALUES = ("ivr.lookup", "ivr.route", "ivr.lookup_ms", "ivr.lookup_source")
+_OPEN_VALUES = (
+    *("lookup", "route", "lookup_ms", "lookup_source"),
+    *("offer", "offer_forced", "offer_text", "choice", "deflection", "deflected_before"),
+)
+"""What the session says of the call itself: nothing of it is personal."""
 
 
 class CallAnswer(BaseModel):
@@ -186,7 +190,7 @@ def call_view(record: Record, variables: Variables, *, plain: bool) -> CallView:
     """The whole call; `plain` shows personal values."""
     shown = record.shown
     values = variables.of(record)
-    open_names = {variables.names.get(name.removeprefix("ivr."), "") for name in _OPEN_VALUES}
+    open_names = {variables.names.get(source, "") for source in _OPEN_VALUES}
 
     def seen(text: str | None) -> str | None:
         return text if plain or text is None else mask(text)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from broker.domain.call import checked_id
-from broker.domain.errors import BadInputError, IdempotencyConflictError, UnknownCallError
+from broker.domain.errors import BadInputError, UnknownCallError
 from broker.domain.messages import TRACKING
 from broker.ports import Position
 from broker.web.answers import (
@@ -24,6 +21,7 @@ from broker.web.answers import (
     moment,
     reply,
 )
+from broker.web.intake import whole
 from broker.web.payloads import (
     CallBody,
     CallStartBody,
@@ -31,36 +29,23 @@ from broker.web.payloads import (
     ReferenceBody,
     call_id_of,
     parse,
-    read_body,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from aiohttp import web
 
     from broker.domain.record import Record
     from broker.domain.variables import Variables
-    from broker.ports import Counters
     from broker.usecases.finish import Finish
     from broker.usecases.identify import Identify
     from broker.usecases.notify import Notify
     from broker.usecases.watch import Watch
     from broker.web.auth import Client
+    from broker.web.intake import Intake
     from broker.web.load import Load
 
 LIST_LIMIT = 200
-_KEY_LIVES_S = 86_400.0
 _CURSOR = re.compile(r"([0-9]{1,15})-([A-Za-z0-9_-]{1,64})", re.ASCII)
-_WAIT = re.compile(r"(?:^|[,;\s])wait=([0-9]{1,3}(?:\.[0-9]{1,3})?)", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one request may ask for."""
-
-    max_wait_ms: int = 7000
-    max_body_bytes: int = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +56,12 @@ class CallRoutes:
     notify: Notify
     finish: Finish
     watch: Watch
-    counters: Counters
     variables: Variables
-    fields: Mapping[str, str]
-    limits: Limits
+    intake: Intake
     load: Load
 
     async def start(self, request: web.Request, client: Client) -> web.Response:
-        content = await self._content(request, client)
+        content = await self.intake.content(request, client)
         body = parse(CallStartBody, content)
         event = body.event()
         with self.load.accepting():
@@ -86,13 +69,13 @@ class CallRoutes:
         if record is None:
             return reply(ignored_answer(event.call_id), 202)
         if body.reference is None or event.is_child:
-            record, status = await self._waited(request, record, _settled)
+            record, status = await self.intake.waited(request, record, _settled)
             return reply(call_answer(record, self.variables, _unless_known(record)), status)
         known, step = await self.identify.on_reference(event, body.reference)
         return await self._after_step(request, known or record, step)
 
     async def reference(self, request: web.Request, client: Client) -> web.Response:
-        content = await self._content(request, client)
+        content = await self.intake.content(request, client)
         call_id = call_id_of(request, content)
         body = parse(ReferenceBody, {**content, "call_id": call_id})
         record, step = await self.identify.on_reference(body.event(call_id), body.reference)
@@ -104,27 +87,22 @@ class CallRoutes:
         def reached(current: Record) -> bool:
             return not name or current.step(name).answered
 
-        record, status = await self._waited(request, record, reached)
+        record, status = await self.intake.waited(request, record, reached)
         step = record.step(name) if name else None
         return reply(call_answer(record, self.variables, step), status)
 
     async def tracking_email(self, request: web.Request, client: Client) -> web.Response:
-        content = await self._content(request, client)
+        content = await self.intake.content(request, client)
         call_id = call_id_of(request, content)
         parse(CallBody, {**content, "call_id": call_id})
         record = await self.notify.on_tracking_email(call_id)
-
-        def reached(current: Record) -> bool:
-            message = current.message(TRACKING)
-            return message is not None and not message.state.pending
-
-        record, status = await self._waited(request, record, reached)
+        record, status = await self.intake.message_ended(request, record, TRACKING)
         if record.message(TRACKING) is None:
             self.notify.check(record)
         return reply(message_answer(record), status)
 
     async def end(self, request: web.Request, client: Client) -> web.Response:
-        content = await self._content(request, client)
+        content = await self.intake.content(request, client)
         call_id = call_id_of(request, content)
         body = parse(EndBody, {**content, "call_id": call_id})
         event = body.event(call_id)
@@ -138,7 +116,7 @@ class CallRoutes:
     async def list(self, request: web.Request, client: Client) -> web.Response:
         if request.query.get("state", "active") != "active":
             raise BadInputError("state can only be active")
-        limit = _whole(request, "limit", LIST_LIMIT, LIST_LIMIT)
+        limit = whole(request, "limit", LIST_LIMIT, LIST_LIMIT)
         if limit < 1:
             raise BadInputError("limit must be at least 1")
         records = await self.watch.active(limit, _position(request.query.get("cursor")))
@@ -164,28 +142,6 @@ class CallRoutes:
             raise UnknownCallError("no record of this call")
         return record
 
-    async def _content(self, request: web.Request, client: Client) -> dict[str, Any]:
-        limit = self.limits.max_body_bytes
-        content = await read_body(request, self.fields, query=client.allow_query, limit=limit)
-        key = request.headers.get("Idempotency-Key")
-        if key is not None:
-            same = orjson.dumps([request.path, content], option=orjson.OPT_SORT_KEYS)
-            fingerprint = sha256(same).hexdigest()
-            name = f"{client.name}:{key[:256]}"
-            if not await self.counters.first_use(name, fingerprint, _KEY_LIVES_S):
-                raise IdempotencyConflictError("other content under this key")
-        return content
-
-    async def _waited(
-        self, request: web.Request, record: Record, reached: Callable[[Record], bool]
-    ) -> tuple[Record, int]:
-        """The record after the wait the request asks for, and 200 if `reached`, else 202."""
-        wait_ms = _wait_ms(request, self.limits.max_wait_ms)
-        if not wait_ms:
-            return record, 202
-        record = await self.watch.until(record, reached, wait_ms / 1000)
-        return record, 200 if reached(record) else 202
-
 
 def _settled(record: Record) -> bool:
     return all(step.answered for step in record.steps)
@@ -194,14 +150,6 @@ def _settled(record: Record) -> bool:
 def _unless_known(record: Record) -> Any:
     """The step that is still pending, if the call shows nothing yet."""
     return record.steps[-1] if record.shown is None and record.steps else None
-
-
-def _wait_ms(request: web.Request, most: int) -> int:
-    """How long the client is willing to wait (`Prefer: wait=2`, RFC 7240, or `?wait_ms=`)."""
-    preferred = _WAIT.search(request.headers.get("Prefer", ""))
-    if preferred is not None:
-        return min(most, round(float(preferred[1]) * 1000))
-    return _whole(request, "wait_ms", 0, most)
 
 
 def _cursor(position: Position) -> str:
@@ -216,12 +164,3 @@ def _position(cursor: str | None) -> Position | None:
     if parts is None:
         raise BadInputError("cursor is not one of ours")
     return Position(int(parts[1]), parts[2])
-
-
-def _whole(request: web.Request, name: str, default: int, most: int) -> int:
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if re.fullmatch(r"[0-9]{1,6}", text, re.ASCII) is None:
-        raise BadInputError(f"{name} must be a whole number")
-    return min(most, int(text))

@@ -29,6 +29,13 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
         {"type": "string", "pattern": r"^[0-9]{1,15}-[A-Za-z0-9_-]{1,64}$"},
         "The `cursor` of the page before.",
     ),
+    "m": (
+        {"type": "string", "pattern": r"^[A-Za-z0-9_.-]{1,64}$"},
+        "Which hand-over of which message it is; the broker put it into the address.",
+    ),
+    "hub.mode": ({"type": "string", "enum": ["subscribe"]}, "As Meta sends it."),
+    "hub.verify_token": ({"type": "string"}, "The channel's `verify_token`."),
+    "hub.challenge": ({"type": "string", "maxLength": 256}, "Comes back as it is."),
 }
 _KEYS = ("key", "api_key", "basic", "query_key")
 _NEED_BODY = {"/v1/calls", "/v1/erasures", "/v1/cache/invalidations"}

@@ -13,6 +13,7 @@ from broker.web.answers import json_reply
 if TYPE_CHECKING:
     from broker.metrics import Metrics
     from broker.ports import Ledger
+    from broker.usecases.spend import Spend
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class Ops:
     ledger: Ledger
     metrics: Metrics
     health: Health
+    spend: Spend
 
     async def livez(self, request: web.Request) -> web.Response:  # noqa: ARG002 - a handler's signature
         """200 while the process runs; never depends on the store or a CRM."""
@@ -56,12 +58,13 @@ class Ops:
         return None
 
     async def render_metrics(self, request: web.Request) -> web.Response:  # noqa: ARG002 - a handler's signature
-        """The Prometheus text format, with what the ledger holds right now."""
+        """The Prometheus text format, with what the store holds right now."""
         try:
-            due = await self.ledger.due()
+            due, used = await self.ledger.due(), await self.spend.used()
         except StoreUnavailableError:
             self.metrics.store_up.set(0)
         else:
+            self.metrics.spend_used.set(used)
             for name, work in due.items():
                 self.metrics.due.labels(name).set(work.held)
                 self.metrics.oldest_due.labels(name).set(work.overdue_s)

@@ -12,7 +12,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from broker.domain.call import checked_id
 from broker.domain.customer import clean
+from broker.domain.deflection import Wish
 from broker.domain.errors import BadInputError
+from broker.domain.offering import Asked
 from broker.ports import store_answers_within
 from broker.usecases.identify import CallStarted
 
@@ -37,6 +39,36 @@ def _text(value: Any) -> Any:
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", strict=True)]
 Text = Annotated[str, BeforeValidator(_text), Field(max_length=256)]
+
+
+Figure = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+Quantity = Annotated[int, Field(ge=0, le=1_000_000)]
+Key = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=64)]
+Branch = Annotated[str, BeforeValidator(_text), Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+
+def _flat(value: Any) -> Any:
+    """`user` and `ticket` may be objects of their own; the keys say so then: `user.name`."""
+    if not isinstance(value, dict):
+        return value
+    flat: dict[str, Any] = {}
+    for name, item in value.items():
+        if isinstance(item, dict):
+            flat |= {f"{name}.{key}": one for key, one in item.items()}
+        else:
+            flat[name] = item
+    return {key: text for key, one in flat.items() if (text := _cleaned(one)) is not None}
+
+
+def _cleaned(value: Any) -> str | None:
+    return clean(value if isinstance(value, str) else _scalar(value))
+
+
+Context = Annotated[
+    dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], str],
+    BeforeValidator(_flat),
+    Field(max_length=50),
+]
 
 
 class CallBody(BaseModel):
@@ -91,6 +123,59 @@ class EndBody(CallBody):
     """The call ended."""
 
     disposition: Text | None = Field(None, description="How it ended on the phone, in one word.")
+
+
+class OfferBody(CallBody):
+    """Should this caller be offered a channel now? What the platform tells may be left out."""
+
+    branch: Branch | None = Field(None, description="Where in the call flow he is.")
+    reason: Text | None = Field(None, description="Why he calls, in a word.")
+    ewt_seconds: Figure | None = Field(None, description="The expected wait for an agent.")
+    agents_available: Quantity | None = Field(None, description="How many agents are free.")
+    prompts_heard: Quantity | None = Field(None, description="How many prompts he has heard.")
+
+    def asked(self) -> Asked:
+        return Asked(
+            self.branch, self.reason, self.ewt_seconds, self.agents_available, self.prompts_heard
+        )
+
+
+class ChoiceBody(CallBody):
+    """The key that the caller pressed."""
+
+    key: Key = Field(description="0-9, *, # or a letter; what is not bound is `invalid`.")
+    branch: Branch | None = Field(None, description="Where in the call flow he pressed it.")
+
+
+class _Wish(BaseModel):
+    """What a deflection may ask for."""
+
+    channel: Text | None = Field(None, description="A configured channel; default: their order.")
+    template: Text | None = Field(None, description="A configured template; default: the branch's.")
+    branch: Branch | None = Field(None, description="Where in the call flow it was wished for.")
+    to: Text | None = Field(None, description="A number or an email address instead of his own.")
+    context: Context | None = Field(
+        None, description="What the other side shall know: texts, also under `user` and `ticket`."
+    )
+
+    def wish(self, by: str) -> Wish:
+        """The deflection that is wished for; `by` says how it was consented to."""
+        context = self.context or {}
+        return Wish(by, self.channel, self.template, self.branch, self.to, context)
+
+
+class DeflectBody(_Wish, CallBody):
+    """The caller wants to go on in writing: this request is his consent."""
+
+    to: Text | None = Field(None, description="A number or an email address instead of his own.")
+
+
+class DeflectionBody(_Wish):
+    """Somebody wants to be written to, without a call: this request is his consent."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    to: Text = Field(description="His number, best in E.164, or his email address.")
 
 
 class ErasureBody(BaseModel):

@@ -13,10 +13,11 @@ from aiohttp import web
 from broker.domain.errors import (
     BadInputError,
     IdempotencyConflictError,
+    SignatureError,
     StoreUnavailableError,
     UnknownCallError,
 )
-from broker.usecases.notify import REFUSALS
+from broker.usecases import deflect, notify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,13 +44,21 @@ CODES: dict[str, Kind] = {
     "signature": Kind(403, "The request is not signed as it has to be"),
     "not_found": Kind(404, "There is nothing at this address"),
     "unknown_call": Kind(404, "The call is not known"),
+    "unknown_deflection": Kind(404, "The deflection is not known"),
+    "unknown_context": Kind(404, "The handle is not known, or has expired"),
     "method_not_allowed": Kind(405, "This address does not take this method"),
     "nothing_to_send": Kind(409, "There is no tracking message to send"),
     "sent_by_platform": Kind(409, "The platform sends this message"),
     "switched_off": Kind(409, "This message is switched off"),
+    "voice_off": Kind(409, "There is no telephone menu"),
+    "deflection_off": Kind(409, "Deflection is switched off"),
     "idempotency_conflict": Kind(409, "This idempotency key was used with other content"),
     "too_large": Kind(413, "The body is too large"),
     "encoding": Kind(415, "Encoded bodies are not read"),
+    "no_recipient": Kind(422, "There is nobody to send to"),
+    "sender_not_allowed": Kind(422, "Nothing is sent from this number"),
+    "unknown_channel": Kind(422, "There is no such channel"),
+    "unknown_template": Kind(422, "There is no such template"),
     "internal": Kind(500, "The broker failed"),
     "overloaded": Kind(503, "The call was not accepted: there is too much to do"),
     "store_unavailable": Kind(503, "The call was not accepted: the store is away"),
@@ -57,6 +66,7 @@ CODES: dict[str, Kind] = {
 """Stable code -> HTTP status and title; docs/errors.md says what to do about each."""
 
 
+REFUSALS = {**notify.REFUSALS, **deflect.REFUSALS}
 RETRY_SOON = {"Retry-After": "1"}
 
 
@@ -82,6 +92,8 @@ def refused(error: Exception) -> web.Response:
         headers = {"WWW-Authenticate": "Bearer"} if error.code == "unauthorized" else None
         detail = REFUSALS.get(error.code) or str(error)
         return problem(error.code, detail, headers=headers)
+    if isinstance(error, SignatureError):
+        return problem("signature")
     if isinstance(error, UnknownCallError):
         return problem("unknown_call")
     if isinstance(error, IdempotencyConflictError):

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from broker.web.adereso import AderesoAnswer, AderesoBody
 from broker.web.answers import (
     CallAnswer,
     CallList,
@@ -16,23 +17,39 @@ from broker.web.answers import (
     MessageAnswer,
     TraceView,
 )
+from broker.web.contexts import ContextAnswer
+from broker.web.deflection_answers import (
+    ChoiceAnswer,
+    DeflectionAnswer,
+    DeflectionView,
+    OfferAnswer,
+)
 from broker.web.payloads import (
     CallBody,
     CallStartBody,
+    ChoiceBody,
+    DeflectBody,
+    DeflectionBody,
     EndBody,
     ErasureBody,
     InvalidationBody,
+    OfferBody,
     ReferenceBody,
 )
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from broker.web.adereso import AderesoRoutes
     from broker.web.cache import CacheRoutes
+    from broker.web.callbacks import CallbackRoutes
     from broker.web.calls import CallRoutes
+    from broker.web.contexts import ContextRoutes
+    from broker.web.deflections import DeflectionRoutes
     from broker.web.erasures import ErasureRoutes
     from broker.web.ops import Ops
     from broker.web.pages import Pages
+    from broker.web.twilio import TwilioRoutes
 
 Handler = Callable[..., Awaitable[Any]]
 
@@ -42,6 +59,11 @@ class Handlers:
     """Who serves the routes."""
 
     calls: CallRoutes
+    deflections: DeflectionRoutes
+    adereso: AderesoRoutes
+    contexts: ContextRoutes
+    callbacks: CallbackRoutes
+    twilio: TwilioRoutes
     erasures: ErasureRoutes
     cache: CacheRoutes
     pages: Pages
@@ -72,6 +94,9 @@ _STORE = ("store_unavailable",)
 _KEYED = ("unauthorized", "scope", "signature")
 _ANSWERED = ((200, CallAnswer), (202, CallAnswer))
 _POSTED = (*_BODY, *_KEYED, "idempotency_conflict", *_STORE)
+_CALLBACK = ("invalid_body", "signature", "not_found", "too_large", "encoding")
+_TWILIO = ("voice_off", "signature", "invalid_id", "too_large", "encoding")
+_DEFLECTION = ("deflection_off", "no_recipient", "unknown_channel", "unknown_template")
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -106,6 +131,38 @@ ROUTES: tuple[Route, ...] = (
         CallBody,
         ((200, MessageAnswer), (202, MessageAnswer)),
         (*_POSTED, "unknown_call", "nothing_to_send", "sent_by_platform", "switched_off"),
+        ("wait_ms",),
+    ),
+    Route(
+        "POST",
+        "/v1/calls/{call_id}/offer",
+        lambda on: on.deflections.offer,
+        "Should this caller be offered a channel now? The rules decide.",
+        "calls",
+        OfferBody,
+        ((200, OfferAnswer),),
+        (*_POSTED, "unknown_call", "deflection_off"),
+    ),
+    Route(
+        "POST",
+        "/v1/calls/{call_id}/choice",
+        lambda on: on.deflections.choice,
+        "The caller pressed a key: do what it is bound to.",
+        "calls",
+        ChoiceBody,
+        ((200, ChoiceAnswer),),
+        (*_POSTED, "unknown_call", "deflection_off"),
+        ("wait_ms",),
+    ),
+    Route(
+        "POST",
+        "/v1/calls/{call_id}/deflect",
+        lambda on: on.deflections.of_call,
+        "The caller consents: write to him on a channel, once per call.",
+        "deflect",
+        DeflectBody,
+        ((200, DeflectionAnswer), (202, DeflectionAnswer)),
+        (*_POSTED, "unknown_call", *_DEFLECTION),
         ("wait_ms",),
     ),
     Route(
@@ -148,6 +205,90 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST",
+        "/v1/deflections",
+        lambda on: on.deflections.without_call,
+        "Write to somebody on a channel without a call; the request is his consent.",
+        "deflect",
+        DeflectionBody,
+        ((200, DeflectionAnswer), (202, DeflectionAnswer)),
+        (*_POSTED, "overloaded", *_DEFLECTION),
+        ("wait_ms",),
+        sheds=True,
+    ),
+    Route(
+        "GET",
+        "/v1/deflections/{deflection_id}",
+        lambda on: on.deflections.show,
+        "How a deflection stands.",
+        "read",
+        answers=((200, DeflectionView),),
+        refusals=("invalid_id", *_KEYED, "unknown_deflection", *_STORE),
+    ),
+    Route(
+        "GET",
+        "/v1/context/{handle}",
+        lambda on: on.contexts.show,
+        "What the agent or bot on the other channel may know of who came with this handle.",
+        "read",
+        answers=((200, ContextAnswer),),
+        refusals=(*_KEYED, "unknown_context", *_STORE),
+    ),
+    Route(
+        "POST",
+        "/v1/compat/adereso",
+        lambda on: on.adereso.ask,
+        "Write to a caller, asked for in Adereso's shape; the request is his consent.",
+        "deflect",
+        AderesoBody,
+        ((200, AderesoAnswer),),
+        (*_POSTED, "overloaded", *_DEFLECTION, "sender_not_allowed"),
+        ("wait_ms",),
+        sheds=True,
+    ),
+    Route(
+        "POST",
+        "/v1/channels/{name}/callback",
+        lambda on: on.callbacks.take,
+        "A messaging provider tells what became of messages, and what people answer; he signs it.",
+        answers=((200, "text/plain"),),
+        refusals=(*_CALLBACK, *_STORE),
+        query=("m",),
+    ),
+    Route(
+        "GET",
+        "/v1/channels/{name}/callback",
+        lambda on: on.callbacks.take,
+        "WhatsApp's question whether this address is meant; answered to who knows verify_token.",
+        answers=((200, "text/plain"),),
+        refusals=_CALLBACK,
+        query=("hub.mode", "hub.verify_token", "hub.challenge"),
+    ),
+    Route(
+        "POST",
+        "/v1/twilio/voice",
+        lambda on: on.twilio.voice,
+        "A call comes in at Twilio: what the caller hears. Signed by Twilio.",
+        answers=((200, "text/xml"),),
+        refusals=_TWILIO,
+    ),
+    Route(
+        "POST",
+        "/v1/twilio/gather",
+        lambda on: on.twilio.gather,
+        "The caller pressed keys, or none in time: what he hears next. Signed by Twilio.",
+        answers=((200, "text/xml"),),
+        refusals=_TWILIO,
+    ),
+    Route(
+        "POST",
+        "/v1/twilio/status",
+        lambda on: on.twilio.status,
+        "A leg of the call was taken or has ended. Signed by Twilio.",
+        answers=((200, "text/xml"), (204, "text/xml")),
+        refusals=(*_TWILIO, *_STORE),
+    ),
+    Route(
+        "POST",
         "/v1/erasures",
         lambda on: on.erasures.erase,
         "Erase a person, by number or email: calls, messages, links and counters.",
@@ -172,6 +313,14 @@ ROUTES: tuple[Route, ...] = (
         lambda on: on.pages.tracking,
         "A tracking link: redirects to the order.",
         answers=((302, "text/html"), (404, "text/html")),
+        refusals=_STORE,
+    ),
+    Route(
+        "GET",
+        "/d/{token}",
+        lambda on: on.pages.deflection,
+        "A deflection link: redirects to where the person goes on, or lets him choose.",
+        answers=((200, "text/html"), (302, "text/html"), (404, "text/html")),
         refusals=_STORE,
     ),
     Route(

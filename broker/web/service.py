@@ -15,19 +15,29 @@ from broker.web.routes import ROUTES, Handlers
 
 if TYPE_CHECKING:
     from broker.metrics import Metrics
+    from broker.web.adereso import AderesoRoutes
     from broker.web.auth import Doorkeeper
     from broker.web.cache import CacheRoutes
+    from broker.web.callbacks import CallbackRoutes
     from broker.web.calls import CallRoutes
+    from broker.web.contexts import ContextRoutes
+    from broker.web.deflections import DeflectionRoutes
     from broker.web.erasures import ErasureRoutes
     from broker.web.load import Load
     from broker.web.ops import Ops
     from broker.web.pages import Pages
     from broker.web.problems import Handler
     from broker.web.routes import Route
+    from broker.web.twilio import TwilioRoutes
 
 
 def build_service(  # noqa: PLR0913, PLR0917 - the parts of the service
     calls: CallRoutes,
+    deflections: DeflectionRoutes,
+    adereso: AderesoRoutes,
+    contexts: ContextRoutes,
+    callbacks: CallbackRoutes,
+    twilio: TwilioRoutes,
     erasures: ErasureRoutes,
     cache: CacheRoutes,
     pages: Pages,
@@ -46,7 +56,19 @@ def build_service(  # noqa: PLR0913, PLR0917 - the parts of the service
         return json_reply(document)
 
     document = describe(ROUTES, version)
-    handlers = Handlers(calls, erasures, cache, pages, ops, openapi)
+    handlers = Handlers(
+        calls,
+        deflections,
+        adereso,
+        contexts,
+        callbacks,
+        twilio,
+        erasures,
+        cache,
+        pages,
+        ops,
+        openapi,
+    )
     for route in ROUTES:
         handler = _guarded(route, handlers, doorkeeper)
         if route.sheds:

@@ -16,9 +16,10 @@ from broker.domain.customer import Customer
 from broker.domain.errors import FencedError, StoreUnavailableError, UnknownCallError
 from broker.domain.messages import TRACKING, Message, MessageState
 from broker.domain.people import hashed
-from broker.domain.progress import add_alias, bury, end, finish_step, sending
-from broker.domain.record import NUMBER, Over, Record
+from broker.domain.progress import bury, end, finish_step
+from broker.domain.record import NUMBER, Over, Record, add_alias
 from broker.domain.references import ReferenceLimits
+from broker.domain.sending import sending
 from broker.ports import Erased, Link
 from broker.stores.clock import StoreClock
 from broker.stores.codec import VERSION, encode
@@ -29,7 +30,7 @@ from broker.testing.fake_clock import SetClock
 from broker.testing.ledger_kit import LEASE_S, LedgerKit, call, call_from, own_number
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
     from broker.ports import Lease
 
@@ -54,6 +55,14 @@ class PatientStore(Store):
         within: float | None = None,  # noqa: ARG002 - the point of it
     ) -> Any:
         return await super().run(script, keys, args)
+
+    async def call(
+        self,
+        command: Awaitable[Any],
+        *,
+        within: float | None = None,  # noqa: ARG002 - the same
+    ) -> Any:
+        return await super().call(command)
 
 
 def _patient(url: str, prefix: str) -> PatientStore:

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from broker.domain.figures import EVERY_NUMBER, Figures
 from broker.http_client import open_session
 from broker.platforms.answer import AnswerPlatform
 from broker.platforms.babelforce import BabelforceOptions, BabelforcePlatform
@@ -19,6 +20,7 @@ from broker.testing.fake_platform import FakePlatform
 from broker.testing.loopback import LOOPBACK
 from broker.testing.platform_kit import (
     CallPlatformKit,
+    CountingPlatformKit,
     TellingPlatformKit,
     WritingPlatformKit,
 )
@@ -49,12 +51,12 @@ class RealClock(Clock):
         await asyncio.sleep(seconds)
 
 
-class TestFake(WritingPlatformKit):
+class TestFake(CountingPlatformKit, WritingPlatformKit):
     @pytest.fixture(autouse=True)
     def _fake(self) -> None:
         calls = (self.call, self.other, self.ended)
         self.fake = FakePlatform(RealClock(), known={str(call.session_id) for call in calls})
-        self.fake.pops_screens = self.fake.logs_back = True
+        self.fake.pops_screens = self.fake.logs_back = self.fake.tells_figures = True
         self.fake.end(str(self.ended.session_id))
 
     @pytest.fixture
@@ -70,6 +72,9 @@ class TestFake(WritingPlatformKit):
     async def recover(self) -> None:
         self.fake.delay_s = 0.0
 
+    async def stand(self, *, wait_s: float, agents: int, is_open: bool) -> None:
+        self.fake.now = Figures(wait_s, agents, {EVERY_NUMBER: is_open})
+
 
 class Babelforce:
     """As much of the API as the driver uses, with sessions that remember."""
@@ -83,6 +88,8 @@ class Babelforce:
         self.pushes: list[dict[str, Any]] = []
         self.events: dict[str, list[dict[str, Any]]] = {}
         """Conversation id -> its events."""
+        self.metrics: dict[str, object] = {}
+        self.is_open = True
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[self._let_in])
@@ -90,6 +97,8 @@ class Babelforce:
         app.router.add_get("/api/v2/ping", self._pong)
         app.router.add_get("/api/v2/calls/{id}", self._call)
         app.router.add_put("/api/v2/sessions/{id}", self._put)
+        app.router.add_get("/api/v2/metrics/{id}", self._metric)
+        app.router.add_get("/api/v2/business-hours", self._hours)
         app.router.add_post("/api/v2/agents/push", self._push)
         app.router.add_post("/api/v2/conversations/{id}/events", self._event)
         return app
@@ -132,6 +141,14 @@ class Babelforce:
         }
         return web.json_response({"item": item, "success": True})
 
+    async def _metric(self, request: web.Request) -> web.Response:
+        value = self.metrics[request.match_info["id"]]
+        return web.json_response({"metric": {"value": value}, "success": True})
+
+    async def _hours(self, _: web.Request) -> web.Response:
+        profile = {"id": "b" * 32, "name": "Line", "enabled": True, "active": self.is_open}
+        return web.json_response({"items": [profile]})
+
     async def _push(self, request: web.Request) -> web.Response:
         self.pushes.append(await request.json())
         return web.json_response({"success": True})
@@ -161,7 +178,7 @@ def conversation_of(call_id: str) -> str:
     return "70" + call_id[2:]
 
 
-class TestBabelforce(TellingPlatformKit, WritingPlatformKit):
+class TestBabelforce(TellingPlatformKit, CountingPlatformKit, WritingPlatformKit):
     @pytest.fixture
     async def platform(self) -> AsyncIterator[CallPlatform]:
         calls = (self.call, self.other, self.ended)
@@ -181,6 +198,7 @@ class TestBabelforce(TellingPlatformKit, WritingPlatformKit):
                     "auth": auth,
                     "screen_pop": True,
                     "log_back": True,
+                    "live_figures": True,
                 }
             )
             platform = BabelforcePlatform(options, http)
@@ -195,6 +213,13 @@ class TestBabelforce(TellingPlatformKit, WritingPlatformKit):
 
     async def recover(self) -> None:
         self.remote.hanging = False
+
+    async def stand(self, *, wait_s: float, agents: int, is_open: bool) -> None:
+        self.remote.metrics = {
+            "queues.expected.wait-time.avg": wait_s,
+            "agents.state.available.total": agents,
+        }
+        self.remote.is_open = is_open
 
     async def lose_answers(self) -> None:
         self.remote.losing = True

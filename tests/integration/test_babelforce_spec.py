@@ -95,6 +95,14 @@ async def test_a_described_push_and_a_described_event_go_through(
     await platform.log_back(REPORT, within=WITHIN_S)
 
 
+async def test_figures_are_read_where_they_are_described(
+    driver: Callable[..., BabelforcePlatform],
+) -> None:
+    figures = await driver(TOKEN).figures(within=WITHIN_S)
+    assert figures.missing == ()
+    assert figures.ewt_seconds is not None
+
+
 async def test_an_expired_session_is_over(driver: Callable[..., BabelforcePlatform]) -> None:
     with pytest.raises(CallEndedError):
         await driver(TOKEN, "example=expired").read_session(SESSION, within=WITHIN_S)

@@ -217,6 +217,22 @@ async def test_check_tells_every_part_even_if_all_others_fail() -> None:
     assert 190 <= findings["crm hangs"].ms < 2000
 
 
+async def test_check_names_the_links_that_are_off_today() -> None:
+    bot = {"kind": "telegram", "bot": "shop_bot"}
+    links = {
+        "over": bot | {"valid_until": "2020-01-31"},
+        "to_come": bot | {"valid_from": "2999-12-01"},
+        "on": bot,
+    }
+    settings = from_mapping(tables("") | {"links": links}, {})
+    notes = [f.row for f in await check(settings, live=False) if f.part.startswith("link")]
+    off = "nobody is sent there today: valid from"
+    assert notes == [
+        ("link over", "note", "", f"{off} ever until 2020-01-31"),
+        ("link to_come", "note", "", f"{off} 2999-12-01 until further notice"),
+    ]
+
+
 def test_check_fails_as_a_whole_if_one_part_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

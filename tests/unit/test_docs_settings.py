@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 
 from broker.channels.smtp import SmtpOptions
+from broker.channels.twilio import TwilioLookupOptions
 from broker.channels.webhook import WebhookOptions
 from broker.domain.variables import OPTIONAL_PROFILE, OPTIONAL_STEP, PROFILE, STEP
 from broker.platforms.babelforce.options import BabelforceOptions
-from broker.settings.later import LATER
 from broker.settings.models import InboundField, Settings
 from broker.settings.shapes import holds_secret
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
 ROW = re.compile(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \| .+ \|$", re.MULTILINE)
-LATER_ROW = re.compile(r"^\| `([^`]+)` \| ([^|]+) \|$", re.MULTILINE)
 PLUG_INS: dict[str, type[BaseModel]] = {
     "platform.options": BabelforceOptions,
     "smtp": SmtpOptions,
     "channels.<name>.options": WebhookOptions,
+    "number_lookup.options": TwilioLookupOptions,
 }
 """Whose keys stand in this page; those of CRM adapters have pages of their own."""
 
@@ -102,12 +102,6 @@ def test_every_default_is_the_one_that_is_used() -> None:
 def test_the_keys_with_three_forms_are_the_secrets_of_the_page() -> None:
     told = {key for key, (kind, _) in documented().items() if kind == "secret"}
     assert told == {key for key, field in keys_of(Settings) if holds_secret([field.annotation])}
-
-
-def test_every_later_key_is_listed_with_its_step() -> None:
-    _, _, later = DOCS.read_text("utf-8").partition("## Keys that a later step brings")
-    listed = {key.replace("<name>", "*"): step for key, step in LATER_ROW.findall(later)}
-    assert listed == LATER
 
 
 def test_every_source_and_every_inbound_field_is_named() -> None:

@@ -14,7 +14,7 @@ PROMISED = {
     *("NotAskedError", "UnusableAnswerError", "once_more"),
     *("HttpCrmAdapter", "HttpCrmOptions", "Auth", "TokenHeader", "TokenPlace", "FixedGrant"),
     *("Fields", "Place", "Places", "Pattern", "Region", "Reading", "Get", "authorizer"),
-    *("CallNote", "Ticket", "TicketRef", "UnauthorizedError", "has_number", "spelled"),
+    *("CallNote", "Figures", "Ticket", "TicketRef", "UnauthorizedError", "has_number", "spelled"),
     *(
         "list_at",
         "one_at",

@@ -11,6 +11,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from yarl import URL
 
@@ -73,6 +74,70 @@ class CallFlow:
         shown = "*" * len(reference)
         self._note("IVR", f"POST …/reference (he typed {shown}#): {answer['state']}")
 
+    async def presses(self, key: str, choice: str) -> None:
+        """The caller presses a key of the offer; the flow waits until it is done."""
+        path = f"/v1/calls/{self.call['call_id']}/choice?wait_ms=5000"
+        answer = await self._broker("POST", path, {"key": key})
+        if answer["choice"] != choice:
+            raise ScriptError(f"choice {answer['choice']!r}, expected {choice!r}")
+        self._note("caller", f"presses {key}; POST …/choice: {choice}, {answer['state']}")
+
+    async def is_deflected(self, channel: str) -> None:
+        """The flow itself moves him to a channel."""
+        path = f"/v1/calls/{self.call['call_id']}/deflect"
+        answer = await self._broker("POST", path, {"channel": channel})
+        self._note("IVR", f"POST …/deflect to {channel}: {answer['state']}")
+
+    async def gets_text(self) -> None:
+        """The message arrives on his phone."""
+        try:
+            box = await self._until(self._texts, lambda box: bool(box["messages"]))
+        except TimeoutError:
+            raise ScriptError("no message arrived") from None
+        kinds = [message["kind"] for message in box["messages"]]
+        if kinds != ["sms"]:
+            raise ScriptError(f"he got {kinds}, expected one sms")
+        self._links = _LINK.findall(box["messages"][0]["text"])
+        self._note("broker", "sends an SMS with a link and nothing else of his")
+
+    async def replies(self, text: str) -> None:
+        """He answers the message."""
+        reply = {"from": self.call["from"], "text": text}
+        await self._sandbox("POST", "/_sandbox/replies", reply)
+        self._note("customer", f"answers: {text!r}")
+
+    async def session_has(self, name: str, value: Any) -> None:
+        """The trigger that looks at one variable."""
+        try:
+            await self._until(self._look, lambda seen: seen["variables"].get(name) == value)
+        except TimeoutError:
+            raise ScriptError(f"the session never had {name} = {value}") from None
+        self._note("broker", f"writes into the session: {name} = {str(value).lower()}")
+
+    async def message_is(self, channel: str, *states: str) -> None:
+        """How far the message got, by the broker's record."""
+
+        async def record() -> dict[str, Any]:
+            return await self._broker("GET", f"/v1/calls/{self.call['call_id']}")
+
+        def reached(seen: dict[str, Any]) -> bool:
+            return any(m["channel"] == channel and m["state"] in states for m in seen["messages"])
+
+        try:
+            seen = await self._until(record, reached)
+        except TimeoutError:
+            raise ScriptError(f"no message by {channel} became {' or '.join(states)}") from None
+        (message,) = seen["messages"]
+        self._note("broker", f"knows that the message by {channel} is {message['state']}")
+
+    async def rings_again(self) -> None:
+        """The same caller, later: a new call with new ids."""
+        order = {"from": self.call["from"]}
+        again = await self._sandbox("POST", "/_sandbox/calls", order)
+        self.call = {**self.call, **again}
+        self._shown = {}
+        self._note("caller", f"rings once more from {self.call['from']}")
+
     async def session_shows(self, lookup: str, route: str, *, times: int = 1) -> None:
         """The trigger after the prompt: waits until the session says so, `times` writes in all."""
         wanted = {"ivr.lookup": lookup, "ivr.route": route}
@@ -134,7 +199,7 @@ class CallFlow:
             kept = await self._until(record, lambda seen: seen["outcome"] is not None)
         except TimeoutError:
             raise ScriptError("the call never reached an outcome") from None
-        sent = len((await self._outbox())["messages"])
+        sent = await self._sent(kept)
         writes = len((await self._look())["writes"])
         if (kept["outcome"], sent) != (outcome, messages):
             found = f"{kept['outcome']} with {sent} messages"
@@ -143,6 +208,16 @@ class CallFlow:
             raise ScriptError(f"{writes} writes into the session of a call that was gone")
         what = f"{writes} session writes, {sent} messages"
         self._note("broker", f"closes the call as {outcome!r}: {what}")
+
+    async def _sent(self, record: dict[str, Any]) -> int:
+        """What reached him for this call: the mailbox and the phone remember other calls, too."""
+        texts = any(m["purpose"] == "deflection" for m in record["messages"])
+        box = await (self._texts() if texts else self._outbox())
+        return len(box["messages"])
+
+    async def _texts(self) -> dict[str, Any]:
+        number = quote(self.call["from"])
+        return await self._sandbox("GET", f"/_sandbox/outbox?to={number}")
 
     async def _look(self) -> dict[str, Any]:
         return await self._sandbox("GET", f"/_sandbox/calls/{self.call['call_id']}")

@@ -91,6 +91,37 @@ async def repeated_start(call: CallFlow) -> None:
     await call.ends_as("messaged", messages=1)
 
 
+async def moved_to_sms(call: CallFlow) -> None:
+    """A premium customer presses 1, goes on by SMS, answers, and calls again."""
+    await call.rings("mobile")
+    await call.starts()
+    await call.session_shows("found", "premium")
+    await call.presses("1", "deflect")
+    await call.gets_text()
+    await call.session_has("ivr.deflection", "delivered")
+    await call.hangs_up()
+    await call.replies("It is about my last order")
+    await call.message_is("sms", "replied")
+    await call.ends_as("messaged", messages=1)
+    await call.rings_again()
+    await call.starts()
+    await call.session_has("ivr.deflected_before", value=True)
+    await call.hangs_up()
+    await call.ends_as("premium", messages=0)
+
+
+async def refused_by_whatsapp(call: CallFlow) -> None:
+    """WhatsApp takes the message and then says that he is not there: he gets an SMS."""
+    await call.rings("mobile")
+    await call.starts()
+    await call.session_shows("found", "premium")
+    await call.is_deflected("whatsapp")
+    await call.gets_text()
+    await call.message_is("sms", "sent", "delivered")
+    await call.hangs_up()
+    await call.ends_as("messaged", messages=1)
+
+
 async def early_hang_up(call: CallFlow) -> None:
     """The caller hangs up before anything was found."""
     await call.rings("slow")
@@ -108,6 +139,8 @@ SCRIPT: dict[int, Callable[[CallFlow], Awaitable[None]]] = {
     5: shared_number,
     6: slow_crm,
     7: repeated_start,
+    8: moved_to_sms,
+    9: refused_by_whatsapp,
     10: early_hang_up,
 }
 """The numbers are those of docs/demo-data.md."""

@@ -43,6 +43,7 @@ def play(*, once: bool, port: int | None) -> int:
 async def _play(port: int, *, once: bool) -> int:
     report = Report()
     async with running_sandbox() as sandbox, _served_broker(sandbox, port) as address:
+        await _callbacks_lead_to(address, sandbox.base_url)
         report.opening(address, sandbox.base_url)
         right = await _play_all(report, address, sandbox.base_url)
         report.closing(right, len(SCRIPT))
@@ -66,6 +67,14 @@ async def _served_broker(sandbox: Sandbox, port: int) -> AsyncIterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             await runner.cleanup()
+
+
+async def _callbacks_lead_to(broker: str, sandbox: str) -> None:
+    """What an operator sets up in the console of his provider."""
+    channels = {"whatsapp": "whatsapp", "twilio": "sms"}
+    addresses = {part: f"{broker}/v1/channels/{name}/callback" for part, name in channels.items()}
+    async with aiohttp.ClientSession(raise_for_status=True) as http:
+        await http.put(f"{sandbox}/_sandbox/callbacks", json=addresses)
 
 
 async def _play_all(report: Report, broker: str, sandbox: str) -> int:

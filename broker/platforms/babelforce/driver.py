@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from broker.platforms.babelforce.figures import FiguresReader
 from broker.platforms.babelforce.options import NAME, BabelforceOptions, authorizer
 from broker.platforms.babelforce.wire import encoded, item_of, same_id, variables_of, wire_id
 from broker.sdk import (
@@ -17,6 +18,7 @@ from broker.sdk import (
     CallPlatform,
     CallRef,
     CallReport,
+    Figures,
     JsonClient,
     PermanentError,
     Reply,
@@ -58,6 +60,8 @@ class BabelforcePlatform(CallPlatform):
         self._client = JsonClient(http, options.base_url, name=NAME, auth=self._auth)
         self.pops_screens, self.logs_back = options.screen_pop, options.log_back
         self._hook_s = options.hook_timeout_ms / 1000
+        self.tells_figures = options.live_figures
+        self._figures = FiguresReader(self._client, options)
 
     async def find_session(self, call: CallRef, *, within: float) -> Session:
         """See `CallPlatform`.
@@ -110,6 +114,10 @@ class BabelforcePlatform(CallPlatform):
         path = path_of("api", "v2", "conversations", conversation_id, "events")
         body = {"name": CALL_OVER, "data": dict(report.data)}
         await self._once(path, body, ends_at - time.monotonic())
+
+    async def figures(self, *, within: float) -> Figures:
+        """See `CallPlatform`: two metrics and the business hours, asked for at the same time."""
+        return await self._figures.read(within)
 
     async def ping(self) -> str:
         await self._client.request("GET", "/api/v2/ping", within=PING_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
@@ -70,6 +71,12 @@ class BabelforceOptions(Options):
     """Whether the conversation of a call gets its outcome."""
     hook_timeout_ms: Annotated[int, Field(gt=0)] = 3000
     """The most that one of these two may take."""
+    live_figures: bool = False
+    """Whether the metrics and business hours of the account are read for the rules of offers."""
+    wait_unit: Literal["s", "ms"] = "s"
+    """What `queues.expected.wait-time.avg` is counted in, which is not documented."""
+    business_hours: Mapping[Annotated[str, Field(pattern=r"^\+?[0-9]{1,15}$")], str] = {}
+    """Called number, or how it begins -> the id or name of its business hours."""
     auth: Auth
 
     @field_validator("auth", mode="before")

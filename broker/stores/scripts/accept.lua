@@ -1,8 +1,8 @@
 -- Keep a new call with its first work, leased to the caller; or return the call that is known.
 -- KEYS  1 call hash
 -- ARGV  1 JSON: prefix, id, now (ms; absent = server time), nonce (of this accept), ttl, lease (ms),
---         idle, received (ms since the epoch), works (names), aliases (other ids), notes (lines),
---         people (hashes of whose data it holds)
+--         idle, received (ms since the epoch), works [[set, work], ...], live (whether it is a call
+--         that goes on), aliases (other ids), notes (lines), people (hashes of whose data it holds)
 --       2 document
 -- RETURN {1, now ms}                           kept (also if this very accept is repeated)
 --        {0, now ms, owner id, revision, doc}  known already
@@ -45,16 +45,18 @@ if erased > 0 or redis.call('EXISTS', p.prefix .. 'erased:' .. id) == 1 then
   return {-1, now}
 end
 
-local calls, trace = p.prefix .. 'due:calls', p.prefix .. 'trace:' .. id
+local trace = p.prefix .. 'trace:' .. id
 redis.call('HSET', KEYS[1], 'nonce', p.nonce, 'rev', 1, 'doc', ARGV[2],
   'people', table.concat(p.people, ' '))
-for _, work in ipairs(p.works) do
-  redis.call('HSET', KEYS[1], 'ep:' .. work, 1)
-  redis.call('ZADD', calls, now + p.lease, id .. '|' .. work)
+for _, item in ipairs(p.works) do
+  redis.call('HSET', KEYS[1], 'ep:' .. item[2], 1)
+  redis.call('ZADD', p.prefix .. 'due:' .. item[1], now + p.lease, id .. '|' .. item[2])
 end
 redis.call('PEXPIRE', KEYS[1], p.ttl)
-redis.call('ZADD', calls, p.idle, id .. '|idle')
-redis.call('ZADD', p.prefix .. 'active', p.received, id)
+if p.live then
+  redis.call('ZADD', p.prefix .. 'due:calls', p.idle, id .. '|idle')
+  redis.call('ZADD', p.prefix .. 'active', p.received, id)
+end
 for _, alias in ipairs(p.aliases) do
   redis.call('SET', p.prefix .. 'alias:' .. alias, id, 'PX', p.ttl, 'NX')
 end

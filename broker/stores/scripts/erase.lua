@@ -1,4 +1,5 @@
--- Forget calls and links of one person; a tombstone keeps each call from being written back.
+-- Forget calls, links, consents, learned numbers and counters of one person, but not that he wants no messages.
+-- A tombstone keeps each call from being written back.
 -- KEYS  1 person index
 -- ARGV  1 JSON: prefix, person (hash), ttl (of the tombstones, ms), limit (members per run)
 -- RETURN {members left, calls erased, links erased}
@@ -8,7 +9,23 @@ local calls, links = 0, 0
 local function disown(people, member)
   for person in string.gmatch(people or '', '%S+') do
     redis.call('ZREM', p.prefix .. 'person:' .. person, member)
-    redis.call('DEL', p.prefix .. 'limit:caller:' .. person)
+    redis.call('DEL', p.prefix .. 'limit:caller:' .. person, p.prefix .. 'line:' .. person)
+  end
+end
+
+-- Of the consents of somebody with this call only those that were given in it.
+local function forget_consents(people, id)
+  local named = '"call_id":"' .. id .. '"'
+  for person in string.gmatch(people or '', '%S+') do
+    local given = p.prefix .. 'consents:' .. person
+    for _, line in ipairs(redis.call('ZRANGE', given, 0, -1)) do
+      if string.find(line, named, 1, true) then
+        redis.call('ZREM', given, line)
+      end
+    end
+    if redis.call('EXISTS', given) == 0 then
+      redis.call('ZREM', p.prefix .. 'consents', person)
+    end
   end
 end
 
@@ -42,12 +59,17 @@ local function erase_call(id)
   calls = calls + redis.call('DEL', key)
   redis.call('DEL', p.prefix .. 'trace:' .. id)
   disown(fields['people'], 'call:' .. id)
+  forget_consents(fields['people'], id)
 end
 
 for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, p.limit - 1)) do
   local kind, name = string.match(member, '^(%a+):(.+)$')
   if kind == 'call' then
     erase_call(name)
+  elseif kind == 'learned' then
+    local key = p.prefix .. 'learned:' .. name
+    disown(redis.call('HGET', key, 'people') or '', member)
+    redis.call('DEL', key)
   else
     local key = p.prefix .. 'link:' .. name
     disown(redis.call('HGET', key, 'people') or '', member)
@@ -55,5 +77,9 @@ for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, p.limit - 1)) do
   end
   redis.call('ZREM', KEYS[1], member)
 end
-redis.call('DEL', p.prefix .. 'limit:caller:' .. p.person)
+for _, kind in ipairs({'limit:caller:', 'limit:number:', 'consents:', 'seen:', 'deflected:', 'line:',
+  'talk:', 'conversation:', 'learned:'}) do
+  redis.call('DEL', p.prefix .. kind .. p.person)
+end
+redis.call('ZREM', p.prefix .. 'consents', p.person)
 return {redis.call('ZCARD', KEYS[1]), calls, links}

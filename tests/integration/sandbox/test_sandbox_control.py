@@ -152,6 +152,7 @@ async def test_the_crm_shows_a_customer_but_not_his_reference(client: Client) ->
         "name": "Carla Graf",
         "language": "de",
         "phones": ["+493023125042"],
+        "push_tokens": [],
     }
     assert answer == (200, {"customers": [customer]})
     assert await client.crm(reference="2001042") == answer

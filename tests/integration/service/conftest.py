@@ -74,13 +74,17 @@ def tables(sandbox: Sandbox, **changes: dict[str, Any]) -> dict[str, Any]:
 
 @asynccontextmanager
 async def served(sandbox: Sandbox, **changes: dict[str, Any]) -> AsyncIterator[Service]:
-    """A broker with these changes to its configuration, until the block is left."""
+    """A broker with these changes to its configuration, until the block is left.
+
+    It takes any port, unless the changes name one.
+    """
+    port = changes.get("server", {}).get("port", 0)
     settings = from_mapping(tables(sandbox, **changes), {})
     async with running_broker(settings) as broker, aiohttp.ClientSession() as http:
         runner = broker.runner(shutdown_timeout=0.2)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0, backlog=BACKLOG).start()
+            await web.TCPSite(runner, "127.0.0.1", port, backlog=BACKLOG).start()
             url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             yield Service(url, broker, sandbox, http)
         finally:

@@ -163,10 +163,15 @@ async def test_tracking_email_is_sent_once_and_its_link_opens_the_order(service:
 
 
 async def test_premium_customer_gets_no_email_unless_the_flow_asks(service: Service) -> None:
-    call, _ = await service.starts("premium")
-    await service.post(f"/v1/calls/{call['call_id']}/end", {"disposition": "hangup"})
-    _, kept = await service.get(f"/v1/calls/{call['call_id']}")
-    assert (kept["outcome"], kept["messages"]) == ("premium", [])
+    for asked, states in ((False, []), (True, ["sent"])):
+        call, _ = await service.starts("premium")
+        path = f"/v1/calls/{call['call_id']}"
+        if asked:
+            await service.post(f"{path}/tracking-email?wait_ms=3000", {})
+        await service.post(f"{path}/end", {"disposition": "hangup"})
+        _, kept = await service.get(path)
+        assert [message["state"] for message in kept["messages"]] == states
+        assert kept["outcome"] == ("messaged" if asked else "premium")
 
 
 async def test_live_calls_are_listed_page_by_page_until_they_are_over(service: Service) -> None:

@@ -7,6 +7,7 @@ import gzip
 import socket
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import aiohttp
@@ -33,6 +34,8 @@ async def test_hostile_id_is_refused_before_anything_is_sent(
     status, answer = await service.post("/v1/calls", body)
     assert (status, answer["code"]) == (400, "invalid_id")
     assert hostile not in str(answer)
+    assert (await service.get("/v1/calls"))[1]["calls"] == []
+    assert "broker_lookups_total{" not in await _metrics(service), "a CRM was asked"
 
 
 @pytest.mark.parametrize("hostile", ["..%2fusers", "%2e%2e", "a%00b", "a%3fb", "%f0%9f%93%9e"])
@@ -83,6 +86,52 @@ async def test_form_carries_the_same_fields_as_json(service: Service) -> None:
     form = {"call_id": call["call_id"], "session_id": call["session_id"], "from": call["from"]}
     status, answer = await service.post("/v1/calls?wait_ms=3000", data=form, headers=FORM)
     assert (status, answer["route"]) == (200, "premium")
+
+
+async def test_json_form_and_query_tell_the_same_call(service: Service) -> None:
+    """Without clients of its own the service takes queries, too."""
+    kept = []
+    for encoding in ("json", "form", "query"):
+        call = await service.rings("premium")
+        told = {name: call[name] for name in ("call_id", "session_id", "from", "to")} | {
+            "topic": "x"
+        }
+        path = "/v1/calls?wait_ms=3000"
+        how: dict[str, Any] = {"data": told, "headers": FORM}
+        if encoding == "json":
+            how = {"json": told}
+        elif encoding == "query":
+            path, how = f"{path}&{urlencode(told)}", {"data": b""}
+        async with service.http.post(service.url + path, **how) as response:
+            assert response.status == 200
+        _, seen = await service.get(f"/v1/calls/{call['call_id']}")
+        assert seen["session_id"] == call["session_id"]
+        kept.append({name: seen[name] for name in ("lookup", "called", "data")})
+    assert kept[0] == kept[1] == kept[2]
+    assert kept[0]["data"].keys() == {"topic"}
+
+
+async def test_the_platforms_buckets_may_come_as_they_are(serve: Callable[..., Any]) -> None:
+    """`call` when somebody rings; `agent` and `queue` besides when an agent's leg begins."""
+    fields = {
+        "call_id": "call.id",
+        "session_id": "call.sessionId",
+        "from": "call.from.number",
+        "parent_id": "call.parentId",
+        "agent_id": "agent.id",
+    }
+    async with serve(inbound={"fields": fields}) as service:
+        call = await service.rings("premium")
+        caller = {"number": call["from"]}
+        about = {"id": call["call_id"], "sessionId": call["session_id"], "from": caller}
+        inbound = {"call": about | {"dateCreated": 1795276800}, "queue.name": "orders"}
+        status, answer = await service.post("/v1/calls?wait_ms=3000", inbound)
+        assert (status, answer["route"]) == (200, "premium")
+        leg = {"call": {"id": uuid4().hex, "parentId": call["call_id"]}, "agent": {"id": "a7"}}
+        bridged = leg | {"queue": {"name": "orders"}}
+        assert (await service.post("/v1/calls", bridged))[1]["call_id"] == call["call_id"]
+        _, seen = await service.get(f"/v1/calls/{call['call_id']}")
+        assert (seen["session_id"], list(seen["data"])) == (call["session_id"], ["queue.name"])
 
 
 async def test_json_that_is_called_a_form_is_still_json(service: Service) -> None:
@@ -294,12 +343,16 @@ async def test_reference_of_a_child_leg_opens_no_call(service: Service) -> None:
 async def test_metrics_count_calls_without_naming_callers(service: Service) -> None:
     call, _ = await service.starts("premium")
     await service.post(f"/v1/calls/{call['call_id']}/end", {})
-    async with service.http.get(f"{service.url}/metrics") as response:
-        text = await response.text()
+    text = await _metrics(service)
     assert 'broker_calls_total{outcome="premium",reason=""} 1.0' in text
     assert 'broker_lookups_total{lookup="found"} 1.0' in text
     assert call["from"] not in text
     assert call["call_id"] not in text
+
+
+async def _metrics(service: Service) -> str:
+    async with service.http.get(f"{service.url}/metrics") as response:
+        return await response.text()
 
 
 def _address(service: Service) -> tuple[str, int]:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broker.cli.check import check
+from broker.domain.people import hashed
 from broker.sandbox.credentials import PLATFORM_TOKEN, TWILIO_ACCOUNT, TWILIO_TOKEN
 from broker.settings import from_mapping
+from broker.stores.people import RedisOptOuts
 from tests.integration.service.conftest import served, tables
 
 if TYPE_CHECKING:
@@ -95,7 +97,10 @@ async def test_a_caller_gets_the_link_on_his_mobile(
             assert page.headers["Location"].endswith("TRK-STANDARD-007")
 
 
-async def test_who_has_texted_stop_is_left_alone(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_who_has_texted_stop_is_left_alone_until_we_hear_otherwise(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """The provider tells us of the STOP when it refuses; of the START it tells us nothing."""
     async with served(sandbox, **changes(tmp_path, twilio(sandbox))) as service:
         url = f"{sandbox.base_url}/_sandbox/replies"
         async with service.http.post(url, json={"from": MOBILE, "text": "Stop"}) as taken:
@@ -105,7 +110,28 @@ async def test_who_has_texted_stop_is_left_alone(sandbox: Sandbox, tmp_path: Pat
         assert not sandbox.state.outbox
         async with service.http.post(url, json={"from": MOBILE, "text": "START"}) as taken:
             assert taken.status == 200
+        shown = await ended(service, await calls(service, MOBILE))
+        assert (shown["outcome"], shown["reason"]) == ("suppressed", "opted_out")
+        opt_outs = RedisOptOuts(service.broker.parts.store)
+        await opt_outs.start([hashed(MOBILE), hashed("seven@example.com")])
         assert (await ended(service, await calls(service, MOBILE)))["outcome"] == "messaged"
+
+
+async def test_number_that_has_had_its_messages_of_the_day_gets_no_more(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    caps = {"per_number_per_day": 1, "spend_per_day": 0.1, "prices": {"sms": 0.08}}
+    more = {"deflection": {"caps": caps}}
+    async with served(sandbox, **changes(tmp_path, twilio(sandbox)), **more) as service:
+        assert (await ended(service, await calls(service, MOBILE)))["outcome"] == "messaged"
+        shown = await ended(service, await calls(service, MOBILE))
+        assert (shown["outcome"], shown["reason"]) == ("suppressed", "cap_number")
+        assert len(sandbox.state.outbox) == 1
+        async with service.http.get(f"{service.url}/metrics") as page:
+            metrics = await page.text()
+        assert "broker_spend_used 0.8" in metrics
+        refused = 'broker_forbidden_sends_total{channel="sms",reason="cap_number"} 1.0'
+        assert refused in metrics
 
 
 async def test_who_calls_from_a_fixed_line_gets_an_email(sandbox: Sandbox, tmp_path: Path) -> None:

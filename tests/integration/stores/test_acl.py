@@ -17,10 +17,12 @@ from broker.ports import Link, SharedToken
 from broker.stores.connection import open_store
 from broker.stores.customers import RedisCustomerCache
 from broker.stores.ledger import RedisLedger
+from broker.stores.people import RedisConsents, RedisHistory, RedisOptOuts, RedisTalks
 from broker.stores.rate import RedisRate
 from broker.stores.shared import RedisCounters, RedisLinks, RedisTokens
 from broker.stores.tiers import RedisTierWords
 from broker.testing.fake_clock import SetClock
+from broker.testing.guards_kit import GuardsKit
 from broker.testing.ledger_kit import LEASE_S, LedgerKit, call
 from tests.contract.test_ledger import PATIENCE_S, PatientStore
 
@@ -82,6 +84,34 @@ class TestLedgerOfALimitedUser(LedgerKit):
         assert (await ledger.due())["calls"].dead == 1
 
 
+class TestGuardsOfALimitedUser(GuardsKit):
+    interleavings = 10
+
+    @pytest.fixture
+    def now(self) -> float:
+        return SetClock().time()
+
+    @pytest.fixture
+    def ledger(self, limited: Store) -> RedisLedger:
+        return RedisLedger(limited, SetClock(), lease_s=LEASE_S, retention_s=60)
+
+    @pytest.fixture
+    def opt_outs(self, limited: Store) -> RedisOptOuts:
+        return RedisOptOuts(limited)
+
+    @pytest.fixture
+    def consents(self, limited: Store) -> RedisConsents:
+        return RedisConsents(limited)
+
+    @pytest.fixture
+    def counters(self, limited: Store) -> RedisCounters:
+        return RedisCounters(limited)
+
+    @pytest.fixture
+    def history(self, limited: Store) -> RedisHistory:
+        return RedisHistory(limited)
+
+
 async def test_limited_user_reads_what_the_profile_needs(limited: Store) -> None:
     assert await limited.check() == []
     await limited.ready()
@@ -120,6 +150,13 @@ async def test_limited_user_keeps_counters_links_tokens_rates_words_and_answers(
     words = RedisTierWords(limited)
     await words.count("shop", {"bronze": 1})
     assert await words.of("shop") == {"bronze": 1}
+
+
+async def test_limited_user_keeps_who_wrote_to_us(limited: Store) -> None:
+    talks = RedisTalks(limited, SetClock())
+    await talks.spoke("whatsapp", ["person"], 60.0)
+    assert await talks.open_for("whatsapp", "person") == pytest.approx(60.0, abs=0.01)
+    assert await talks.open_for("sms", "person") == 0.0
 
 
 @pytest.mark.parametrize(

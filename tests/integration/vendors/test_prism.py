@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import aiohttp
 import orjson
 import pytest
 
@@ -25,7 +24,7 @@ from crm_adapters.hubspot import HubSpotAdapter
 from crm_adapters.pipedrive import PipedriveAdapter
 from crm_adapters.zendesk import ZendeskAdapter
 from crm_adapters.zoho import ZohoAdapter
-from tests.prism import START_S, mocks
+from tests.prism import START_S, complaints, mocks
 from tests.vendors.babelforce import INTEGRATION, FakeBabelforce
 from tests.vendors.freshdesk import FakeFreshdesk
 from tests.vendors.hubspot import FakeHubSpot, FakeHubSpotOfLists
@@ -34,7 +33,7 @@ from tests.vendors.zendesk import FakeZendesk
 from tests.vendors.zoho import FakeZoho
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from broker.testing.scripted_server import Asked
@@ -44,7 +43,7 @@ pytestmark = pytest.mark.timeout(START_S + 30)
 
 TICKET = Ticket("call-1", "Call back", "Please", ADA.id)
 NOTE = CallNote("call-1", ADA.id, "premium", 1_790_000_000.0, "Called; went to an agent.")
-OURS = frozenset({"Accept", "Authorization", "Content-Type", "x-api-token"})
+OURS = ("Accept", "Authorization", "Content-Type", "x-api-token")
 """Headers that an adapter sends, apart from those that come with the connection."""
 
 
@@ -183,28 +182,6 @@ async def _sent_by(case: Case) -> Sequence[Asked]:
         return vendor.asked
 
 
-async def _complaints(url: str, case: Case, requests: Sequence[Asked]) -> list[str]:
-    async with aiohttp.ClientSession() as http:
-        said = [await _complaint(http, url, case, asked) for asked in requests]
-    return [complaint for complaint in said if complaint is not None]
-
-
-async def _complaint(http: aiohttp.ClientSession, url: str, case: Case, asked: Asked) -> str | None:
-    """What the mock of the vendor's file holds against a request.
-
-    To one that is not as described it answers 422, or the error that the file describes. That an
-    example in a file breaks the file's own schema is not our fault.
-    """
-    async with http.request(
-        asked.method,
-        url + asked.path.removeprefix(case.below),
-        params=asked.query,
-        data=asked.body or None,
-        headers={name: value for name, value in asked.headers.items() if name in OURS},
-    ) as answer:
-        faults = orjson.loads(answer.headers.get("sl-violations", "[]"))
-        if faults and all(fault["location"][0] == "response" for fault in faults):
-            return None
-        if answer.status < 400 and not faults:
-            return None
-        return f"{asked.line}: {answer.status} {faults} {await answer.text()}"
+async def _complaints(url: str, case: Case, requests: Iterable[Asked]) -> list[str]:
+    told = (replace(asked, path=asked.path.removeprefix(case.below)) for asked in requests)
+    return await complaints(url, told, *OURS)

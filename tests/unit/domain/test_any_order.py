@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.domain import progress
+from broker.domain import progress, sending
 from broker.domain.customer import Customer, Folding, LookupResult, LookupState
 from broker.domain.messages import TRACKING, MessageState, Sender, Tracking, When
 from broker.domain.progress import Finding, Policy
@@ -201,23 +201,23 @@ class AnyCall:
         return progress.request_tracking(self.record, self.policy, self.now)
 
     def _begin(self, _: Event) -> Record:
-        return self._if_queued(progress.sending)
+        return self._if_queued(sending.sending)
 
     def _taken(self, event: Event) -> Record:
         message = self.record.message(TRACKING)
         attempt = event.pick if event.stray or message is None else message.attempts
-        after = self._if_queued(progress.sent, attempt, "id")
+        after = self._if_queued(sending.sent, attempt, "id")
         assert after == self.record or (message and message.attempts == attempt), "another try's"
         return after
 
     def _later(self, _: Event) -> Record:
-        return self._if_queued(progress.not_sent, "not_taken", self.now + 2)
+        return self._if_queued(sending.not_sent, "not_taken", self.now + 2)
 
     def _refused(self, _: Event) -> Record:
-        return self._if_queued(progress.not_sent, "refused")
+        return self._if_queued(sending.not_sent, "refused")
 
     def _lost(self, _: Event) -> Record:
-        return self._if_queued(progress.lost)
+        return self._if_queued(sending.lost)
 
     def _if_queued(self, change: Callable[..., Record], *facts: Any) -> Record:
         if self.record.message(TRACKING) is None:
@@ -273,7 +273,7 @@ class AnyCall:
         for step in record.steps:
             record = progress.finish_step(record, step.name, "unwritten")
         if record.message(TRACKING) is not None:
-            record = progress.not_sent(progress.lost(record, TRACKING), TRACKING, "refused")
+            record = sending.not_sent(sending.lost(record, TRACKING), TRACKING, "refused")
         self.record = record
         self.first_outcome = self.first_outcome or record.outcome
 

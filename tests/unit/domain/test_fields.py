@@ -197,3 +197,11 @@ def test_every_place_is_named_once_for_who_has_to_ask_for_it() -> None:
 )
 def test_a_reference_is_compared_as_it_is_typed(stored: object, typed: str, same: bool) -> None:
     assert Fields().has_reference({"reference": stored}.get, Reference(typed)) is same
+
+
+def test_push_tokens_and_the_preferred_channel_are_read_where_the_operator_says() -> None:
+    record = {"id": "1", "app": "t1; t2", "likes": "sms", "push_tokens": "not asked for"}
+    read = Fields(push_tokens="app", preferred_channel="likes").customer(record.get)
+    assert (read.push_tokens, read.preferred_channel) == (("t1", "t2"), "sms")
+    plain = Fields(push_tokens="").customer(record.get)
+    assert (plain.push_tokens, plain.preferred_channel) == ((), None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from broker.domain.messages import TRACKING, Message, MessageState
-from broker.domain.progress import lost, not_sent, sending, sent
 from broker.domain.record import Record
+from broker.domain.sending import lost, not_sent, sending, sent
 
 
 @pytest.fixture

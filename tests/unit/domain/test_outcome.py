@@ -9,8 +9,8 @@ import pytest
 
 from broker.domain.customer import LookupState
 from broker.domain.messages import Message, MessageState, Tracking
-from broker.domain.progress import lost, not_sent, sending, sent
 from broker.domain.record import NUMBER, Outcome, Over, Written, settled
+from broker.domain.sending import lost, not_sent, queue, sending, sent
 
 if TYPE_CHECKING:
     from tests.unit.domain.conftest import Story
@@ -131,6 +131,17 @@ def test_call_gone_is_a_call_whose_write_was_left_undone_after_its_end(story: St
     assert story.end() is None
     story.finish(NUMBER, "unwritten")
     assert story.record.outcome is Outcome.CALL_GONE
+
+
+@pytest.mark.parametrize("over", Over)
+def test_who_consented_at_once_and_hung_up_is_messaged_and_not_gone(
+    story: Story, over: Over
+) -> None:
+    story.number()
+    story.record = queue(story.record, Message("deflection", "sms", 0, 0, to="+4915112345678"))
+    assert story.end(over) is None
+    story.record = sent(sending(story.record, "deflection", 1.0), "deflection", 1, "sid")
+    assert story.record.outcome is Outcome.MESSAGED
 
 
 def test_a_session_gone_after_failed_writes_only_is_call_gone(story: Story) -> None:

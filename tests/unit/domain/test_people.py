@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from broker.domain.customer import Customer
-from broker.domain.people import hashed, people_of
+from broker.domain.customer import Customer, LookupState
+from broker.domain.people import hashed, people_of, people_reached
 from broker.domain.record import NUMBER, CallData, Record, Step
 
 CALLER = "+493023125001"
@@ -49,3 +52,31 @@ def test_national_number_of_a_customer_whose_caller_is_unknown_is_read_at_home()
 def test_hash_tells_nothing_and_fits_into_a_key() -> None:
     assert len(hashed(CALLER)) == 32
     assert "3023125001" not in hashed(CALLER)
+
+
+ADA: dict[str, Any] = {"email": "Ada@Shop.example", "phones": ("0151 23456789",)}
+ADAS = ("ada@shop.example", "+4915123456789")
+
+
+@pytest.mark.parametrize("to", [" Ada@shop.example ", "+4915123456789", "push-token-of-her-app"])
+def test_customer_is_reached_with_all_that_is_known_of_her(to: str) -> None:
+    assert people_reached(_record(CALLER, **ADA), to, "DE") == _people(*ADAS)
+
+
+def test_number_that_is_not_on_file_is_somebody_else_unless_the_customer_was_found_by_it() -> None:
+    record = _record(CALLER, CALLER, **ADA)
+    assert people_reached(record, CALLER, "DE") == _people(CALLER)
+    found = record.with_step(Step(NUMBER, 0.0, CALLER, lookup=LookupState.FOUND))
+    assert people_reached(found, CALLER, "DE") == _people(CALLER, *ADAS)
+
+
+def test_number_of_a_call_without_customer_stands_for_itself() -> None:
+    assert people_reached(_record(CALLER), CALLER, None) == _people(CALLER)
+
+
+def test_who_is_written_to_at_a_learned_number_is_not_known_to_be_the_customer() -> None:
+    own = Step(NUMBER, 0.0, CALLER, lookup=LookupState.FOUND)
+    found = replace(_record(CALLER, **ADA), steps=(own,))
+    assert people_reached(found, CALLER, "DE") == _people(CALLER, *ADAS)
+    learned = replace(found, steps=(replace(own, learned=True),))
+    assert people_reached(learned, CALLER, "DE") == _people(CALLER)

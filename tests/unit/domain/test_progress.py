@@ -10,9 +10,10 @@ import pytest
 from broker.domain import progress
 from broker.domain.customer import Customer, Folding, LookupResult, LookupState
 from broker.domain.messages import MessageState, Sender, Tracking, When
-from broker.domain.progress import Finding, bury, lost, not_sent, sending, sent
-from broker.domain.record import NUMBER, Over, Phase, Session, Written
+from broker.domain.progress import Finding, bury
+from broker.domain.record import NUMBER, Over, Phase, Session, Written, add_alias
 from broker.domain.routing import Route, Routing
+from broker.domain.sending import lost, not_sent, sending, sent
 
 if TYPE_CHECKING:
     from tests.unit.domain.conftest import Story
@@ -530,9 +531,9 @@ def test_a_request_keeps_the_call_alive(story: Story) -> None:
 
 
 def test_an_alias_is_kept_once_and_never_the_calls_own_id(story: Story) -> None:
-    story.record = progress.add_alias(story.record, "leg")
+    story.record = add_alias(story.record, "leg")
     for alias in ("leg", "call"):
-        assert progress.add_alias(story.record, alias) == story.record
+        assert add_alias(story.record, alias) == story.record
     assert story.record.aliases == ("leg",)
 
 

@@ -25,6 +25,7 @@ def by_number(number: str, lookup: LookupState = LookupState.FOUND) -> Step:
     return Step(NUMBER, 0.0, number, lookup=lookup, done=True)
 
 
+LEARNED = Step(NUMBER, 0.0, MOBILE, lookup=LookupState.FOUND, learned=True, done=True)
 BY_REFERENCE = Step("reference-1", 1.0, "1000001", lookup=LookupState.FOUND, done=True)
 
 
@@ -46,6 +47,15 @@ def test_where_mobile_and_fixed_look_alike_a_number_may_be_written_to() -> None:
     americans = Recipients(frozenset({"US"}))
     assert americans.refusal(Phone.from_e164("+12025550199")) is None
     assert americans.refusal(Phone.from_e164("+18005550199")) == "toll_free"
+
+
+def test_where_people_are_reached_on_any_line_only_nobodys_own_numbers_are_refused() -> None:
+    anywhere = Recipients(frozenset({"DE", "GB"}), any_line=True)
+    voip = Phone.from_e164("+445612345678")
+    assert Recipients(frozenset({"GB"})).refusal(voip) == "voip"
+    assert [anywhere.refusal(phone) for phone in (voip, Phone.from_e164(FIXED))] == [None, None]
+    assert anywhere.refusal(Phone.from_e164("+498001234567")) == "toll_free"
+    assert anywhere.refusal(Phone.from_e164("+12025550199")) == "country"
 
 
 def test_without_countries_nobody_is_written_to() -> None:
@@ -85,3 +95,15 @@ def test_a_channel_that_tracking_no_longer_names_reaches_nobody() -> None:
     assert Tracking(channel="email").address(record, "sms") is None
     assert Tracking(channel="texts", recipients=GERMANY).address(record, "sms") is None
     assert Tracking(channel="texts", recipients=GERMANY).address(record, "email") is not None
+
+
+def test_only_numbers_that_begin_as_the_operator_allows_are_written_to() -> None:
+    allowed = Recipients(frozenset({"DE"}), prefixes=("+4915", "+4917"))
+    assert allowed.refusal(Phone.from_e164("+4915112345678")) is None
+    assert allowed.refusal(Phone.from_e164("+4916012345678")) == "prefix"
+
+
+def test_a_learned_number_is_not_on_file() -> None:
+    assert GERMANY.choose(call(by_number(MOBILE))) == Phone.from_e164(MOBILE)
+    assert GERMANY.choose(call(LEARNED)) is None
+    assert GERMANY.choose(call(LEARNED, phones=(OTHER_MOBILE,))) == Phone.from_e164(OTHER_MOBILE)

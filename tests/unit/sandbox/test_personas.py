@@ -8,9 +8,10 @@ from pathlib import Path
 import phonenumbers
 import pytest
 
-from broker.domain.call import ReferenceFormat
+from broker.domain.call import Phone, ReferenceFormat
+from broker.domain.recipients import Recipients
 from broker.sandbox import credentials
-from broker.sandbox.personas import HOTLINE, PERSONAS, SUFFIXES, WRONG_REFERENCES, Fixture, Persona
+from broker.sandbox.personas import HOTLINE, PERSONAS, WRONG_REFERENCES, Fixture, Persona
 from broker.sandbox.state import NumberPool
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -26,7 +27,7 @@ def persona(name: str) -> Persona:
 
 @ALL
 def test_every_number_of_a_range_is_a_valid_german_number(persona: Persona) -> None:
-    numbers = [phonenumbers.parse(persona.number(suffix)) for suffix in range(SUFFIXES)]
+    numbers = [phonenumbers.parse(persona.number(suffix)) for suffix in persona.suffixes]
     assert all(phonenumbers.is_valid_number_for_region(number, "DE") for number in numbers)
 
 
@@ -40,7 +41,7 @@ def test_no_two_customers_share_a_reference_an_email_or_an_order() -> None:
         persona.customer(profile, suffix)
         for persona in PERSONAS
         for profile in persona.profiles
-        for suffix in range(SUFFIXES)
+        for suffix in persona.suffixes
     ]
     for field in ("id", "reference", "email", "track_id"):
         assert len({getattr(customer, field) for customer in customers}) == len(customers)
@@ -99,6 +100,36 @@ def test_a_shared_number_finds_two_and_the_callers_reference_the_premium_one() -
     assert FIXTURE.by_reference(shared.caller(7).reference).customers[0].premium
 
 
+@pytest.mark.parametrize("name", ["mobile", "mobile-standard"])
+def test_a_mobile_persona_can_be_written_to(name: str) -> None:
+    germany = Recipients(frozenset({"DE"}))
+    for suffix in persona(name).suffixes:
+        phone = Phone.read(persona(name).number(suffix))
+        assert phone is not None
+        assert germany.refusal(phone) is None
+
+
+def test_only_the_mobile_persona_has_the_app() -> None:
+    """The others of the mobile callers have none, so that they get a text message."""
+    tokens = {p.name: p.caller(7).push_tokens for p in PERSONAS}
+    assert tokens.pop("mobile") == ("sandbox-push-mobile-007",)
+    assert set(tokens.values()) == {()}
+
+
+@pytest.mark.parametrize(
+    "token", ["sandbox-push-mobile-100", "sandbox-push-mobile-07", "sandbox-push-premium-007", "x"]
+)
+def test_a_push_token_that_nobody_has_is_nobodys(token: str) -> None:
+    assert FIXTURE.by_push_token(token) is None
+    assert FIXTURE.by_push_token("sandbox-push-mobile-007") == persona("mobile").caller(7)
+
+
+@pytest.mark.parametrize("reference", ["7001100", "8001000"])
+def test_a_reference_outside_of_a_small_range_is_nobodys(reference: str) -> None:
+    assert FIXTURE.by_reference(reference).customers == ()
+    assert FIXTURE.by_track_id(f"TRK-MOBILE-STANDARD-{reference[-3:]}") is None
+
+
 def test_only_the_slow_persona_keeps_the_crm_waiting() -> None:
     waits = {p.name: FIXTURE.by_phone(p.number(7)).after_s for p in PERSONAS}
     assert waits.pop("slow") == 2.5
@@ -124,11 +155,15 @@ def test_an_order_is_found_by_its_tracking_id_only() -> None:
     assert FIXTURE.by_track_id("TRK-NOBODY-007") is None
 
 
-def test_fresh_numbers_do_not_repeat_until_the_range_is_used_up() -> None:
-    pool, premium = NumberPool(), persona("premium")
-    numbers = [pool.take(premium) for _ in range(SUFFIXES)]
-    assert len(set(numbers)) == SUFFIXES
-    assert pool.take(premium) == numbers[0]
+@pytest.mark.parametrize(
+    ("name", "size"), [("premium", 1000), ("mobile", 100), ("mobile-standard", 99)]
+)
+def test_fresh_numbers_do_not_repeat_until_the_range_is_used_up(name: str, size: int) -> None:
+    pool = NumberPool()
+    numbers = [pool.take(persona(name)) for _ in range(size)]
+    assert len(set(numbers)) == size
+    assert pool.take(persona(name)) == numbers[0]
+    assert HOTLINE not in numbers
 
 
 def test_two_sandboxes_hardly_ever_begin_with_the_same_number() -> None:
@@ -141,7 +176,7 @@ def test_the_page_shows_the_personas_as_the_code_has_them() -> None:
         [
             f"`{p.name}`",
             p.city,
-            f"`{p.number(0)}` to `{p.number(SUFFIXES - 1)}`",
+            f"`{p.number(p.suffixes[0])}` to `{p.number(p.suffixes[-1])}`",
             "yes" if p.known_by_number else "no",
             f"{p.answers_after_s:g} s" if p.answers_after_s else "at once",
         ]
@@ -175,7 +210,7 @@ def test_the_page_names_the_wrong_references_and_the_hotline() -> None:
 def test_the_sandbox_page_names_every_credential() -> None:
     text = (DOCS / "sandbox.md").read_text()
     values = [value for name, value in vars(credentials).items() if name.isupper()]
-    assert len(values) == 11
+    assert len(values) == 20
     assert all(f"`{value}`" in text for value in values)
 
 

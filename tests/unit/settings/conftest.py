@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Discriminator, Field, SecretStr, Tag
 
 from broker.domain.errors import ConfigError
 from broker.domain.record import Session
-from broker.ports import CallPlatform, CrmAdapter, Options
+from broker.ports import CallPlatform, Channel, CrmAdapter, Options
 from broker.settings import from_mapping
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from broker.domain.call import CallRef, Phone, Reference
     from broker.domain.customer import Customer
-    from broker.ports import Variable
+    from broker.ports import Envelope, Variable
 
 
 def _quoting(value: str) -> str:
@@ -91,6 +91,19 @@ class PhonePlatform(CallPlatform):
     async def write(
         self, session: Session, variables: Mapping[str, Variable], *, within: float
     ) -> None: ...
+
+
+class AppChannel(Channel):
+    """Reaches apps, and nobody by his address."""
+
+    options_type = Options
+    reaches = "push"
+
+    def __init__(self, options: Options, http: Any) -> None:
+        """Opens nothing."""
+
+    async def send(self, envelope: Envelope, *, within: float) -> str | None:  # noqa: ARG002 - never asked
+        return None
 
 
 class AnsweringPlatform(PhonePlatform):

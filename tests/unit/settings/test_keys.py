@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from broker.domain.errors import ConfigError
 from broker.settings import from_mapping
-from broker.settings.later import LATER
 
 if TYPE_CHECKING:
     from tests.unit.settings.conftest import FaultsOf, Tables
@@ -39,23 +38,6 @@ def test_everything_that_is_wrong_is_listed_at_once(faults_of: FaultsOf) -> None
         "crm.shop.timeout: unknown key; did you mean timeout_ms?",
         "lookup.late_ms: is shorter than lookup.deadline_ms",
     ]
-
-
-@pytest.mark.parametrize("key", sorted(LATER))
-def test_a_key_of_a_later_step_is_refused_with_the_name_of_that_step(
-    key: str, faults_of: FaultsOf
-) -> None:
-    path = key.replace("*", "shop").split(".")
-    sections: dict[str, Any] = {
-        "server": {"clients": {"shop": {"key": "k" * 16}}},
-        "crm": {"shop": {"adapter": "tests.unit.settings.conftest:ShopAdapter"}},
-    }
-    table = sections
-    for part in path[:-1]:
-        table = table.setdefault(part, {})
-    table[path[-1]] = True
-    expected = f"{'.'.join(path)}: is not available yet; it comes with the step {LATER[key]!r}"
-    assert faults_of(**sections) == [expected]
 
 
 def test_no_value_stands_in_an_error(tables: Tables) -> None:

@@ -23,6 +23,17 @@ HOOK = {
         "lost_answer": "hold",
     }
 }
+SMS = {
+    "sms": {
+        "driver": "twilio",
+        "account_sid": "AC" + "0" * 32,
+        "auth_token": "t",
+        "sender": "+4915735980000",
+        "countries": ["DE"],
+    }
+}
+APP = {"app": {"driver": "tests.unit.settings.conftest:AppChannel"}}
+NIGHT = {"begins": "21:00", "ends": "08:00", "zone": "Europe/Berlin"}
 NO_PIGEON = "tracking.channel: there is no such channel (known: email, hook)"
 HERE = "tests.unit.settings.conftest"
 SHOP = {"adapter": f"{HERE}:ShopAdapter"}
@@ -47,6 +58,14 @@ SHOP = {"adapter": f"{HERE}:ShopAdapter"}
         ({"server": {"host": "192.0.2.1"} | CLIENT}, "store.url: memory:// loses every call"),
         ({"reference": {"alphabet": "keypad"}}, "crm.shop.adapter: cannot find"),
         ({"tracking": {"channel": "pigeon"}, "channels": HOOK}, NO_PIGEON),
+        (
+            {
+                "channels": SMS,
+                "deflection": {"templates": {"long": {"texts": {"de": "{link} ä€" * 40}}}},
+            },
+            "deflection.templates.long.texts: de: is longer than max_segments = 3",
+        ),
+        ({"tracking": {"channel": "app"}, "channels": APP}, "tracking.channel: is for apps"),
         ({"channels": {"email": HOOK["hook"]}}, "channels.email: is no place for the channel"),
         ({"channels": {"mail": {"driver": "email"}}}, "channels.mail: is no place for the"),
         ({"channels": {"hook": {}}}, "channels.hook.driver: is missing"),
@@ -54,6 +73,28 @@ SHOP = {"adapter": f"{HERE}:ShopAdapter"}
         ({"channels": {"hook": HOOK["hook"] | {"uri": 1}}}, "channels.hook.uri: unknown key"),
         ({"channels": {"hook": HOOK["hook"] | {"secret": "k"}}}, "channels.hook.secret: must be"),
         ({"channels": {"hook": HOOK["hook"] | {"lost_answer": "x"}}}, "channels.hook.lost_answer"),
+        (
+            {"deflection": {"caps": {"spend_per_day": 5, "prices": {"pigeon": 1}}}},
+            "deflection.caps.prices: there is no channel pigeon",
+        ),
+        ({"deflection": {"caps": {"spend_per_day": 5}}}, "deflection.caps: needs both"),
+        (
+            {"deflection": {"quiet_hours": NIGHT}, "privacy": {"retention_h": 11}},
+            "deflection.quiet_hours: is no shorter than privacy.retention_h",
+        ),
+        (
+            {
+                "deflection": {"channels": ["hook"], "look_back_h": 11, "quiet_hours": NIGHT},
+                "channels": HOOK,
+                "server": {"public_url": "https://broker.example"},
+            },
+            "deflection.quiet_hours: is no shorter than deflection.look_back_h",
+        ),
+        (
+            {"deflection": {"quiet_hours": NIGHT | {"channels": ["pigeon"]}}},
+            "deflection.quiet_hours.channels: there is no channel pigeon",
+        ),
+        ({"deflection": {"quiet_hours": {"ends": "08:00"}}}, "deflection.quiet_hours: needs"),
     ],
 )
 def test_what_does_not_go_together_stops_the_start(

@@ -12,18 +12,26 @@ from uuid import uuid4
 
 import pytest
 
+from broker.domain.abandoned import Abandoned
 from broker.domain.call import Numbering, ReferenceFormat
 from broker.domain.customer import Customer, Folding
+from broker.domain.deflection import Deflection, Reaching
 from broker.domain.errors import StoreUnavailableError
 from broker.domain.messages import Backoff, Tracking
+from broker.domain.offers import Rules
 from broker.domain.progress import Policy
+from broker.domain.recipients import LineRules
 from broker.domain.references import ReferenceLimits
+from broker.domain.send_rules import SendRules
 from broker.domain.shadow import COMPARED
 from broker.domain.variables import Variables
 from broker.metrics import Metrics
 from broker.stores.connection import Store, open_store
 from broker.stores.customers import RedisCustomerCache
+from broker.stores.learned import RedisLearnedNumbers
 from broker.stores.ledger import RedisLedger
+from broker.stores.lines import RedisLineBook
+from broker.stores.people import RedisConsents
 from broker.stores.shadow import RedisShadowBook
 from broker.stores.shared import RedisCounters
 from broker.testing.fake_channel import FakeChannel
@@ -31,12 +39,20 @@ from broker.testing.fake_clock import FakeClock, FakeTimeLoop
 from broker.testing.fake_crm import FakeCrm
 from broker.testing.fake_links import FakeLinks
 from broker.testing.fake_platform import FakePlatform
+from broker.usecases.abandoned import GaveUp
 from broker.usecases.book import Book
+from broker.usecases.compose import Compose
+from broker.usecases.crm_entries import CrmEntries
+from broker.usecases.deflect import Deflect
 from broker.usecases.deliver import Deliver
+from broker.usecases.figures import LiveFigures
 from broker.usecases.finish import Finish
 from broker.usecases.hooks import Hooks
 from broker.usecases.identify import CallStarted, Identify
+from broker.usecases.learn import Learner
 from broker.usecases.lookup import Crm, Lookup
+from broker.usecases.number_check import NumberCheck
+from broker.usecases.offer import Offers
 from broker.usecases.pacing import Pace
 from broker.usecases.run import Deadlines
 from broker.usecases.shadow import Shadows
@@ -112,6 +128,9 @@ class Replica:
     shadows: Shadows
     hooks: Hooks
     customers: RedisCustomerCache
+    deflect: Deflect
+    figures: LiveFigures
+    offers: Offers
 
 
 @dataclass
@@ -126,9 +145,16 @@ class World:
     policy: Policy = field(default_factory=Policy)
     limits: ReferenceLimits = field(default_factory=ReferenceLimits)
     resend: frozenset[str] = frozenset()
+    offer_rules: Rules = field(default_factory=Rules)
+    auto_offer: bool = False
     channels: dict[str, FakeChannel] = field(default_factory=dict)
     """Besides `email`, which is `channel`."""
     backoff: Backoff = field(default_factory=lambda: Backoff(first_s=0.05, give_up_s=0.3))
+
+    rules: SendRules = field(default_factory=SendRules)
+    abandoned: Abandoned = field(default_factory=Abandoned)
+    learn_s: float | None = None
+    """How long numbers that no CRM knows are remembered; None = they are not."""
 
     def __post_init__(self) -> None:
         self.platform = FakePlatform(self.clock)
@@ -144,16 +170,20 @@ class World:
         ledger = RedisLedger(store, self.clock, lease_s=LEASE_S, retention_s=60)
         worker = Worker(ledger, self.clock, metrics, lease_s=LEASE_S)
         counters = RedisCounters(store)
-        hooks = Hooks(self.platform, counters, metrics)
-        book = Book(ledger, worker, metrics, hooks.call_over)
-        finish, references = Finish(book, self.clock), ReferenceFormat()
+        hooks, learner = Hooks(self.platform, counters, metrics), self._learner(store)
+        book = Book(ledger, worker, metrics, (learner or hooks).call_over)
+        agreed = RedisConsents(store)
+        gave_up = GaveUp(self.policy.deflection, self.abandoned, agreed, self.clock)
+        finish, references = Finish(book, self.clock, gave_up), ReferenceFormat()
         kept = RedisShadowBook(store, self.clock, retention_s=60)
         deadline_ms = round(self.deadlines.lookup_s * 1000)
         shadows = Shadows(self.shadows, kept, metrics, COMPARED, deadline_ms, self.deadlines.late_s)
+        figures = LiveFigures(self.platform, self.clock)
+        offers = Offers(book, self.clock, self.policy, lambda: self.offer_rules, figures)
         step = StepJob(
             book,
             self.clock,
-            Lookup(self.crms, Folding(), self.clock, metrics, shadows=shadows),
+            Lookup(self.crms, Folding(), self.clock, metrics, shadows=shadows, learner=learner),
             self.platform,
             counters,
             metrics,
@@ -163,19 +193,30 @@ class World:
             Pace(floor_s=0.01),
             self.deadlines,
             self.limits,
+            offers=offers if self.auto_offer else None,
         )
         links = TrackingLinks(
             FakeLinks(self.clock), self.clock, "https://shop.example.com/{track_id}", None, "direct"
         )
         channels = {"email": self.channel, **self.channels}
+        compose = Compose(channels, links, self.policy, "https://broker.example.com")
         deliver = Deliver(
-            book, self.clock, channels, links, self.policy, self.backoff, resend=self.resend
+            book,
+            self.clock,
+            channels,
+            compose,
+            self.backoff,
+            resend=self.resend,
+            rules=self.rules,
         )
+        entries = CrmEntries(book, self.clock, {crm.name: crm.adapter for crm in self.crms})
         worker.run_with(
             {
                 "step": step.run,
                 "repair": step.repair,
                 "message": deliver.run,
+                "ticket": entries.run,
+                "note": entries.run,
                 "idle": finish.run,
                 "poison": finish.bury,
             }
@@ -193,9 +234,30 @@ class World:
         )
         watch = Watch(ledger, worker, self.clock)
         customers = RedisCustomerCache(store, self.clock, home_region="DE")
-        made = Replica(worker, book, identify, finish, watch, metrics, shadows, hooks, customers)
+        lines = NumberCheck(None, RedisLineBook(store), counters, metrics, LineRules())
+        deflect = Deflect(book, self.clock, counters, self.policy, Numbering("DE"), lines)
+        made = Replica(
+            worker,
+            book,
+            identify,
+            finish,
+            watch,
+            metrics,
+            shadows,
+            hooks,
+            customers,
+            deflect,
+            figures,
+            offers,
+        )
         self.replicas.append(made)
         return made
+
+    def _learner(self, store: ShakyStore) -> Learner | None:
+        if self.learn_s is None:
+            return None
+        numbers = RedisLearnedNumbers(store, self.clock)
+        return Learner(numbers, ReferenceFormat(), self.learn_s)
 
     def own_road(self) -> ShakyStore:
         """The same store for one replica alone, to be cut off without the others."""
@@ -205,6 +267,13 @@ class World:
         """From now on standard customers get a tracking email."""
         template = "https://shop.example.com/{track_id}"
         self.policy = replace(self.policy, tracking=Tracking(url_template=template))
+
+    def deflecting(self, *names: str, **more: Any) -> None:
+        """From now on callers can be moved to these channels, which reach them by number."""
+        self.channels = {name: FakeChannel(self.clock) for name in names}
+        reach = {name: Reaching("phone") for name in names}
+        rules = Deflection(order=names, reach=reach, keys={"1": "deflect"}, **more)
+        self.policy = replace(self.policy, deflection=rules)
 
     async def starts(self, replica: Replica, caller: str = CALLER, **more: Any) -> Record:
         """A new call's start, accepted."""
@@ -256,4 +325,5 @@ async def world() -> AsyncIterator[World]:
         await replica.worker.drain(0.0)
         await replica.shadows.aclose()
         await replica.hooks.aclose(0.0)
+        await replica.figures.aclose()
     await store.aclose()

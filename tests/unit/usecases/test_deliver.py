@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from broker.domain.errors import (
@@ -12,9 +13,18 @@ from broker.domain.errors import (
     PermanentError,
     TemporaryError,
 )
-from broker.domain.messages import TRACKING, Backoff, Message, MessageState, Tracking
+from broker.domain.messages import (
+    TRACKING,
+    Backoff,
+    Message,
+    MessageState,
+    Place,
+    Tracking,
+    When,
+)
 from broker.domain.recipients import Recipients
-from broker.domain.record import Outcome, Record
+from broker.domain.record import Outcome, Record, show_again
+from broker.domain.sending import queue
 from broker.usecases.deliver import SENDS_AT_ONCE
 from broker.usecases.identify import CallStarted
 
@@ -276,6 +286,30 @@ async def test_lost_reply_to_the_mark_does_not_make_a_message_unknown(
     sent = await world.until(record, _in(MessageState.SENT))
     assert world.store.deaf_to_commit is None, "decided, written, and then the mark"
     assert _message(sent).attempts == len(world.channel.attempts) == 1
+
+
+async def test_lost_reply_to_a_refusal_leaves_out_no_channel(
+    world: World, standard: Customer
+) -> None:
+    """The call was changed meanwhile, and the refusal is told again: the message went on before."""
+    tracking = Tracking(URL, channel="hook", when=When.ON_REQUEST)
+    world.policy = replace(world.policy, tracking=tracking)
+    world.channels["hook"] = world.channel
+    world.crm.add(standard, CALLER)
+    replica = world.replica()
+    record = await world.starts(replica)
+    await world.until(record, lambda call: all(step.done for step in call.steps))
+    world.channel.fail(PermanentError("never"))
+    world.store.deaf_to_commit = world.store.commits + 3
+    now = world.clock.time()
+    chain = Message(TRACKING, "hook", now, now, then=(Place("email", "ben@example.com"),))
+    await replica.book.save(record.id, partial(queue, message=chain))
+    await world.until(record, lambda call: call.messages and _message(call).channel == "email")
+    await replica.book.save(record.id, show_again)
+    sent = await world.until(record, lambda r: r.messages and not _message(r).state.pending)
+    assert world.store.deaf_to_commit is None, "queued, marked, and then the refusal"
+    assert (_message(sent).state, _message(sent).channel) == (MessageState.SENT, "email")
+    assert len(world.channel.attempts) == 2
 
 
 async def test_nothing_is_sent_if_the_session_was_not_written(

@@ -35,6 +35,20 @@ async def test_reference_finds_who_the_number_did_not(world: World, premium: Cus
     assert world.session(record)["ivr.route"] == "premium"
 
 
+async def test_reference_has_a_deadline_of_its_own(world: World) -> None:
+    replica = world.replica()
+    record = await world.starts(replica)
+    await world.until(record, lambda r: r.step(NUMBER).done)
+    await asyncio.sleep(5.0)  # the caller looks for it and types
+    world.crm.hold()
+    began = world.clock.time()
+    known, name = await replica.identify.on_reference(CallStarted(record.id), REFERENCE)
+    assert known is not None
+    await world.until(known, lambda r: r.step(name).written)
+    assert world.session(record)["ivr.lookup"] == "timeout"
+    assert 0.04 < world.clock.time() - began < world.deadlines.lookup_s + 0.03
+
+
 async def test_same_reference_again_is_the_same_step_and_uses_no_try(world: World) -> None:
     replica = world.replica()
     record = await world.starts(replica)

@@ -52,6 +52,24 @@ async def test_customer_is_written_and_the_step_is_done(world: World, premium: C
     assert world.crm.asked == [CALLER]
 
 
+async def test_time_from_the_event_to_the_write_is_measured_and_compared_with_the_limit(
+    world: World, premium: Customer
+) -> None:
+    world.crm = FakeCrm(world.clock, delay_s=0.04)
+    world.crm.add(premium, CALLER)
+    world.crms[:] = [Crm("shop", world.crm, timeout_s=1.0)]
+    replica = world.replica()
+    record = await world.starts(replica)
+    await world.until(record, lambda r: r.step(NUMBER).done)
+    metrics = replica.metrics
+    assert metrics.call_to_write._sum.get() == pytest.approx(0.04, abs=0.005)
+    assert metrics.write_in_time("true")._value.get() == 1
+    world.platform.delay_s = world.deadlines.write_s
+    await world.starts(replica)
+    await asyncio.sleep(1.0)
+    assert metrics.write_in_time("false")._value.get() == 1
+
+
 async def test_deadline_writes_timeout_and_a_late_hit_is_written_like_a_timely_one(
     world: World, premium: Customer
 ) -> None:

@@ -1,0 +1,73 @@
+"""What Twilio tells about a message, and what people write back: one signed form each."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from broker.domain.twilio_signature import signed_form
+from broker.sdk import BadInputError, CallbackRead, Inbound, Receipt, ReceiptState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from broker.sdk import Callback
+
+WHATSAPP = "whatsapp:"
+REFERENCE = "m"
+"""The query parameter of `Envelope.receipt_url` that holds `Envelope.receipt_reference`."""
+NO_REPLY = '<?xml version="1.0" encoding="UTF-8"?><Response></Response>'
+_STATES = {
+    "sent": ReceiptState.SENT,
+    "delivered": ReceiptState.DELIVERED,
+    "read": ReceiptState.READ,
+    "undelivered": ReceiptState.FAILED,
+    "failed": ReceiptState.FAILED,
+    "canceled": ReceiptState.FAILED,
+}
+"""Of `accepted`, `scheduled`, `queued` and `sending` nobody needs to hear: they precede `sent`."""
+_ARRIVED = frozenset({"receiving", "received"})
+_REFERENCE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_SID = re.compile(r"[A-Z]{2}[0-9a-fA-F]{32}", re.ASCII)
+_CODE = re.compile(r"[1-9][0-9]{3,5}", re.ASCII)
+_SENDER = re.compile(r"[A-Za-z0-9+][A-Za-z0-9_.:@-]{0,63}", re.ASCII)
+
+
+def read_callback(callback: Callback, tokens: Sequence[str]) -> CallbackRead:
+    """A receipt or a message in what Twilio sent.
+
+    SignatureError: it was not Twilio. BadInputError: nothing that is known here.
+    """
+    form = signed_form(tokens, callback.url, callback.headers, callback.body)
+    sid = form.get("MessageSid") or form.get("SmsSid") or ""
+    if _SID.fullmatch(sid) is None:
+        raise BadInputError("the callback names no message")
+    status = form.get("MessageStatus") or form.get("SmsStatus") or ""
+    if status in _ARRIVED or (not status and "Body" in form):
+        return CallbackRead((), (_inbound(form, sid),), NO_REPLY, "text/xml")
+    state = _STATES.get(status)
+    if state is None:
+        return CallbackRead()
+    reason = _reason(form, status) if state is ReceiptState.FAILED else None
+    return CallbackRead((Receipt(state, sid, _reference(callback), reason),))
+
+
+def _reason(form: Mapping[str, str], status: str) -> str:
+    """Twilio's code, such as 30006 for a fixed line, or the status if there is none."""
+    code = form.get("ErrorCode", "")
+    return code if _CODE.fullmatch(code) else status
+
+
+def _reference(callback: Callback) -> str | None:
+    given = next((value for name, value in callback.query if name == REFERENCE), "")
+    return given if _REFERENCE.fullmatch(given) else None
+
+
+def _inbound(form: Mapping[str, str], sid: str) -> Inbound:
+    """What somebody wrote; a picture without words has the text ``."""
+    sender = form.get("From", "").removeprefix(WHATSAPP)
+    if _SENDER.fullmatch(sender) is None:
+        raise BadInputError("the message names no sender")
+    answered = form.get("OriginalRepliedMessageSid", "")
+    in_reply_to = answered if _SID.fullmatch(answered) else None
+    return Inbound(sender, form.get("Body", ""), sid, in_reply_to)

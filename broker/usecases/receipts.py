@@ -1,0 +1,146 @@
+"""What providers tell: each receipt moves its message on, once, in whatever order."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from broker.domain.errors import BadInputError, SignatureError, UnknownCallError
+from broker.domain.guards import Guards
+from broker.domain.messages import ReceiptState, message_id, provider_alias
+from broker.domain.sending import receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from broker.domain.messages import Message
+    from broker.domain.record import Record
+    from broker.metrics import Metrics
+    from broker.ports import Callback, CallbackRead, Channel, Clock, Receipt
+    from broker.usecases.book import Book
+    from broker.usecases.replies import Replies
+
+_REFERENCE = re.compile(r"(m[0-9a-f]{31})\.([0-9]{1,4})", re.ASCII)
+"""What `compose.receipt_reference` makes."""
+log = structlog.get_logger("broker.receipt")
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """Reads what providers send, and has it taken."""
+
+    channels: Mapping[str, Channel]
+    receipts: Receipts
+    replies: Replies
+    metrics: Metrics
+
+    async def on_callback(self, name: str, callback: Callback) -> CallbackRead:
+        """How to answer the provider of channel `name`, once all of it is taken.
+
+        BadInputError: `not_found` for a channel that takes none, or nothing it knows.
+        SignatureError: it is from somebody else. StoreUnavailableError: let it be repeated.
+        """
+        channel = self.channels.get(name)
+        if channel is None or not channel.calls_back:
+            raise BadInputError("no channel of this name takes callbacks", code="not_found")
+        try:
+            read = channel.read_callback(callback)
+        except SignatureError:
+            self.metrics.callbacks_refused.labels(name).inc()
+            raise
+        for told in read.receipts:
+            await self.receipts.on_receipt(name, told)
+        for written in read.inbound:
+            await self.replies.on_message(name, written)
+        return read
+
+
+@dataclass(frozen=True, slots=True)
+class Receipts:
+    """Believes receipts. Repeats, disorder and what nobody knows change nothing."""
+
+    book: Book
+    clock: Clock
+    metrics: Metrics
+
+    async def on_receipt(self, channel: str, told: Receipt) -> None:
+        """A failure sends the message to its next channel at once, on this replica.
+
+        Errors of the store pass; then nothing was promised, and a repeat is welcome.
+        """
+        try:
+            outcome = await self._taken(channel, told)
+        except UnknownCallError:
+            outcome = "unknown"
+        self.metrics.receipts.labels(channel, told.state, outcome).inc()
+        if outcome == "unknown":
+            log.info("receipt_unknown", channel=channel, state=told.state)
+
+    async def _taken(self, channel: str, told: Receipt) -> str:
+        named = _REFERENCE.fullmatch(told.reference or "")
+        if named is not None:
+            with suppress(UnknownCallError):
+                outcome = await self._believed(channel, told, named[1], int(named[2]))
+                if outcome != "unknown":
+                    return outcome
+        if told.provider_id is None:
+            return "unknown"
+        return await self._believed(channel, told, provider_alias(channel, told.provider_id))
+
+    async def _believed(
+        self, channel: str, told: Receipt, any_id: str, attempt: int | None = None
+    ) -> str:
+        """`applied`, `unchanged` or `unknown`. Without `attempt` the provider's id names the last.
+
+        UnknownCallError: there is no such message any more.
+        """
+        now, was = self.clock.time(), _Was()
+
+        def change(record: Record) -> Record:
+            message = was.message = _named(record, any_id, told.provider_id)
+            if message is None:
+                return record
+            after = receipt(
+                record,
+                message.purpose,
+                told.state,
+                attempt=message.attempts if attempt is None else attempt,
+                provider_id=told.provider_id,
+                reason=told.reason,
+                now=now,
+            )
+            was.changed = after != record
+            return after
+
+        note = {"at": now, "event": "receipt", "state": told.state, "reason": told.reason}
+        saved = await self.book.save(any_id, change, notes=[note], guards=Guards())
+        if was.message is None:
+            return "unknown"
+        if not was.changed:
+            return "unchanged"
+        self._timed(channel, told.state, was.message, now)
+        log.info("receipt", call=saved.id, channel=channel, state=told.state, reason=told.reason)
+        return "applied"
+
+    def _timed(self, channel: str, state: ReceiptState, message: Message, now: float) -> None:
+        if state is ReceiptState.DELIVERED and message.first_at is not None:
+            self.metrics.receipt_delay.labels(channel).observe(max(0.0, now - message.first_at))
+
+
+@dataclass(slots=True)
+class _Was:
+    """What a change met when it was last applied."""
+
+    message: Message | None = None
+    changed: bool = False
+
+
+def _named(record: Record, any_id: str, provider_id: str | None) -> Message | None:
+    """The message that goes by our id, else the one that the provider calls so."""
+    ours = (m for m in record.messages if message_id(record.id, m.purpose) == any_id)
+    theirs = (m for m in record.messages if m.provider_id == provider_id is not None)
+    return next(ours, None) or next(theirs, None)

@@ -1,0 +1,69 @@
+"""What a request gives the store is the store's own: nobody else who is waited for uses it up."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.domain.call import Phone
+from broker.domain.recipients import LineRules
+from broker.metrics import Metrics
+from broker.ports import store_answers_within, store_patience
+from broker.stores.connection import Store, open_store
+from broker.stores.lines import RedisLineBook
+from broker.stores.shared import RedisCounters
+from broker.testing.fake_clock import FakeClock
+from broker.testing.fake_number_lookup import FakeNumberLookup
+from broker.testing.fake_platform import FakePlatform
+from broker.usecases.figures import LATE, LiveFigures
+from broker.usecases.number_check import NumberCheck
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+AMERICAN = Phone.from_e164("+12025550143")
+GIVEN_S, TAKES_S = 5.0, 0.3
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Store]:
+    made = Store(open_store("memory://", command_timeout_s=0.5), "test", timeout_s=0.5)
+    yield made
+    await made.aclose()
+
+
+def left_s() -> float:
+    return store_patience(2 * GIVEN_S)
+
+
+async def test_a_number_lookup_takes_none_of_the_stores_time(store: Store) -> None:
+    lookup = FakeNumberLookup(delay_s=TAKES_S)
+    lines, counters = RedisLineBook(store), RedisCounters(store)
+    check = NumberCheck(lookup, lines, counters, Metrics(), LineRules())
+    store_answers_within(GIVEN_S)
+    began = time.monotonic()
+    await check.refusal(AMERICAN)
+    took = time.monotonic() - began
+    assert lookup.asked == [AMERICAN.e164]
+    assert left_s() >= GIVEN_S - took + 0.9 * TAKES_S
+
+
+async def test_figures_that_come_late_take_none_of_the_stores_time() -> None:
+    platform = FakePlatform(FakeClock(), tells_figures=True, delay_s=60.0)
+    figures = LiveFigures(platform, platform.clock, wait_s=TAKES_S)
+    store_answers_within(GIVEN_S)
+    began = time.monotonic()
+    assert await figures.now() == LATE
+    took = time.monotonic() - began
+    assert left_s() >= GIVEN_S - took + 0.9 * TAKES_S
+    await figures.aclose()
+
+
+async def test_nobody_else_has_such_a_limit(store: Store) -> None:
+    store_answers_within(None)
+    lookup = FakeNumberLookup(delay_s=0.0)
+    lines, counters = RedisLineBook(store), RedisCounters(store)
+    await NumberCheck(lookup, lines, counters, Metrics(), LineRules()).refusal(AMERICAN)
+    assert left_s() == 2 * GIVEN_S
