@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
+Request = Literal["start", "reference", "choice", "deflect", "deflections", "receipt", "end"]
+"""What is asked of a broker; `deflections` needs no call, and a provider sends a `receipt`."""
+CHAIN = ("sms", "backup", "hook")
+"""The channels of a deflection, in the order in which they are tried."""
+WITH_KEYS = frozenset({"hook"})
+"""Channels whose provider takes idempotency keys."""
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """A customer of the CRM; every call has one of its own, so that mixed data shows."""
@@ -31,6 +39,8 @@ class Call:
     person: Person
     reference: str | None = None
     """Set if the CRM knows the person by what is typed, not by the number."""
+    standalone: bool = False
+    """No call at all: a deflection that somebody asks for without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +49,7 @@ class Answered:
 
     at: float
     call_id: str
-    request: Literal["start", "reference", "end"]
+    request: Request
     status: int
     code: str | None = None
     """Of a refusal: `overloaded`, `store_unavailable`, ..."""
@@ -61,6 +71,38 @@ class Sent:
     at: float
     to: str
     key: str | None = None
+    purpose: str = "tracking"
+    channel: str = "email"
+    consented: bool | None = None
+    """Whether the consent to a deflection was in the store by then; None = nobody could tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that its provider definitely did not take."""
+
+    at: float
+    to: str
+    purpose: str
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """The provider took it, and knows now that it never arrives; from here on he tells so."""
+
+    at: float
+    to: str
+    channel: str
+    purpose: str = "deflection"
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """From here on it is recorded that this person wants no messages."""
+
+    at: float
+    call_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +131,12 @@ class Healed:
     at: float
 
 
-Event = Answered | Wrote | Sent | Seen | Broke | Healed
+def addresses(call: Call) -> tuple[str, str]:
+    """By what messages reach the person of this call, and nobody else."""
+    return call.person.email, call.number
+
+
+Event = Answered | Wrote | Sent | Refused | Undelivered | Stopped | Seen | Broke | Healed
 
 
 @dataclass(frozen=True)
@@ -101,23 +148,21 @@ class History:
     log: str = ""
     secrets: tuple[str, ...] = ()
     """What must not stand in the log, besides the personal data of `calls`."""
-    keyed: bool = False
-    """Whether the message provider takes idempotency keys."""
 
     @cached_property
     def _places(self) -> dict[str | None, list[int]]:
         """Call id -> where its events stand; None: those that concern all."""
         of_session = {call.session_id: call.id for call in self.calls}
-        of_email = {call.person.email: call.id for call in self.calls}
+        of_address = {place: call.id for call in self.calls for place in addresses(call)}
         places: dict[str | None, list[int]] = defaultdict(list)
         for place, event in enumerate(self.events):
             match event:
-                case Answered(call_id=call_id) | Seen(call_id=call_id):
+                case Answered(call_id=call_id) | Seen(call_id=call_id) | Stopped(call_id=call_id):
                     places[call_id].append(place)
                 case Wrote(session_id=session_id) if session_id in of_session:
                     places[of_session[session_id]].append(place)
-                case Sent(to=to) if to in of_email:
-                    places[of_email[to]].append(place)
+                case Sent(to=to) | Refused(to=to) | Undelivered(to=to) if to in of_address:
+                    places[of_address[to]].append(place)
                 case Broke() | Healed():
                     places[None].append(place)
         return places

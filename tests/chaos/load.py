@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from tests.chaos.deflections import DEFLECTIONS
 from tests.chaos.history import Seen
 from tests.chaos.oracle import FINAL_WITHIN_S
 from tests.chaos.stories import STORIES, has_outcome
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tests.chaos.world import World
+
+_ALL = (*STORIES.values(), *DEFLECTIONS.values())
 
 
 async def under_load(
@@ -47,6 +50,6 @@ async def _caller(world: World, over: asyncio.Event) -> int:
     played = 0
     while not over.is_set():
         await asyncio.sleep(world.random.uniform(0, 0.3))
-        await world.random.choice(list(STORIES.values()))(world, None)
+        await world.random.choice(_ALL)(world, None)
         played += 1
     return played

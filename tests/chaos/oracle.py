@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
 from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
-from tests.chaos.history import Answered, Broke, Call, Healed, Seen, Sent, Wrote
+from tests.chaos.facts import Facts
+from tests.chaos.history import WITH_KEYS, Broke, Healed, Seen, Sent, Wrote, addresses
+from tests.chaos.oracle_deflections import DEFLECTION_RULES, HEARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tests.chaos.history import Event, History
+    from tests.chaos.history import Call, Event, History
 
 FINAL_WITHIN_S = 10.0
 """Every call has its outcome this long after the last fault, and after its own end."""
@@ -23,10 +24,12 @@ MOMENT_S = 2.0
 """A fault that does not last is over by then, and what came so shortly before it may be unnoted."""
 WRITES_END_S = 3.0
 """A write that was under way when the call ended may still arrive."""
+FEW_ATTEMPTS = 2
+"""A caller waits for a deflection: its doubt is given up with the third answer that is lost."""
 _NO_MESSAGE = frozenset(
     {"call_gone", "expired", "failed", "suppressed", "premium", "informed", "no_match"}
 )
-_SHOWN_BEFORE = frozenset({"messaged", "message_unknown", "premium", "informed"})
+_SHOWN_BEFORE = frozenset({"premium", "informed"})
 _CUSTOMER = {"ivr.email": "email", "ivr.track_id": "track_id", "ivr.customer_id": "customer_id"}
 
 
@@ -58,65 +61,12 @@ def _line(event: Event) -> str:
     return f"{event.at:.2f} Seen {told}"
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """The events of one call by kind."""
-
-    call: Call
-    events: tuple[Event, ...]
-    healed_at: float
-    keyed: bool
-
-    @cached_property
-    def writes(self) -> list[Wrote]:
-        return [event for event in self.events if isinstance(event, Wrote)]
-
-    @cached_property
-    def sent(self) -> list[Sent]:
-        return [event for event in self.events if isinstance(event, Sent)]
-
-    @cached_property
-    def seen(self) -> list[Seen]:
-        return [event for event in self.events if isinstance(event, Seen)]
-
-    @cached_property
-    def last(self) -> Mapping[str, Any] | None:
-        """The latest thing a broker said of it."""
-        return self.seen[-1].view if self.seen else None
-
-    @cached_property
-    def outcome(self) -> str | None:
-        return self.last["outcome"] if self.last is not None else None
-
-    def taken(self, *requests: str) -> list[float]:
-        """When requests of these kinds were answered with a 2xx."""
-        return [
-            event.at
-            for event in self.events
-            if isinstance(event, Answered)
-            and event.request in requests
-            and event.status // 100 == 2
-        ]
-
-    @cached_property
-    def accepted(self) -> bool:
-        return bool(self.taken("start", "reference"))
-
-    @cached_property
-    def session(self) -> dict[str, Any]:
-        """What stands in the session at the end."""
-        content: dict[str, Any] = {}
-        for write in self.writes:
-            content |= write.variables
-        return content
-
-
 def violations(history: History) -> list[Violation]:
     """Every broken promise; empty if all was kept."""
     healed_at = max((e.at for e in history.events if isinstance(e, Healed)), default=0.0)
     found = list(_foreign(history)) + list(_told(history))
     for call in history.calls:
-        facts = _Facts(call, tuple(history.of(call)), healed_at, history.keyed)
+        facts = Facts(call, tuple(history.of(call)), healed_at)
         for rule in _RULES:
             found += [
                 Violation(rule.__name__.strip("_"), call.id, detail, facts.events)
@@ -128,7 +78,7 @@ def violations(history: History) -> list[Violation]:
 def _foreign(history: History) -> Iterator[Violation]:
     """No write but into a call's own session, no data but of the call's own customer."""
     of_session = {call.session_id: call for call in history.calls}
-    known_to = {call.person.email for call in history.calls}
+    known_to = {place for call in history.calls for place in addresses(call)}
     for event in history.events:
         if isinstance(event, Sent) and event.to not in known_to:
             yield Violation("foreign", None, "a message went to nobody's address", (event,))
@@ -169,7 +119,7 @@ def _shared(texts: Sequence[str]) -> str:
     return max(beginning, ending, key=len)
 
 
-def _final(facts: _Facts) -> Iterator[str]:
+def _final(facts: Facts) -> Iterator[str]:
     """An accepted call has exactly one outcome, in time."""
     outcomes = {e.view["outcome"] for e in facts.seen if e.view is not None and e.view["outcome"]}
     if len(outcomes) > 1:
@@ -190,41 +140,45 @@ def _final(facts: _Facts) -> Iterator[str]:
         yield f"has no outcome {FINAL_WITHIN_S:.0f} s after all was well (phase {phase})"
 
 
-def _whole(facts: _Facts) -> Iterator[str]:
+def _whole(facts: Facts) -> Iterator[str]:
     """What was not accepted had its whole effect or none."""
     if facts.last is None and not facts.accepted and (facts.writes or facts.sent):
         yield "has effects without a record"
 
 
-def _once(facts: _Facts) -> Iterator[str]:
-    """At most one message."""
-    if len(facts.sent) > 1:
-        yield f"got {len(facts.sent)} messages"
+def _once(facts: Facts) -> Iterator[str]:
+    """At most one message of each purpose, over all channels, but for what definitely failed."""
+    for purpose in sorted({sent.purpose for sent in facts.sent}):
+        if (count := facts.most_out(purpose)) > 1:
+            channels = [sent.channel for sent in facts.sent if sent.purpose == purpose]
+            yield f"got {count} messages for {purpose}, by {', '.join(channels)}"
     if facts.last is not None:
         purposes = Counter(message["purpose"] for message in facts.last["messages"])
         if any(count > 1 for count in purposes.values()):
             yield "has two messages of one purpose"
 
 
-def _sure(facts: _Facts) -> Iterator[str]:
+def _sure(facts: Facts) -> Iterator[str]:
     """Where the provider takes keys, every doubt is cleared up."""
-    if facts.keyed and facts.outcome == "message_unknown":
-        yield "is message_unknown, and its provider could have been asked"
+    for purpose, message in facts.messages.items():
+        asked_again = purpose == "tracking" or message["attempts"] <= FEW_ATTEMPTS
+        if message["state"] == "unknown" and message["channel"] in WITH_KEYS and asked_again:
+            yield f"its {purpose} is unknown, and its provider could have been asked"
 
 
-def _agrees(facts: _Facts) -> Iterator[str]:
+def _agrees(facts: Facts) -> Iterator[str]:
     """The outcome says what the provider and the platform saw."""
     outcome = facts.outcome
     if outcome == "messaged" and not facts.sent:
         yield "is messaged, and no provider took a message"
-    if outcome in _NO_MESSAGE and facts.sent:
+    if outcome in _NO_MESSAGE and any(facts.out(sent.purpose) for sent in facts.sent):
         yield f"is {outcome}, and a message went out"
-    shown = [write.at for write in facts.writes if write.variables.get("ivr.lookup") == "found"]
-    if outcome in _SHOWN_BEFORE and not shown:
+    shown, tracking = facts.found_at, [one for one in facts.sent if one.purpose == "tracking"]
+    if (outcome in _SHOWN_BEFORE or "tracking" in facts.messages) and not shown:
         yield f"is {outcome}, and the session never showed the customer"
-    if facts.sent and shown and facts.sent[0].at < shown[0]:
+    if tracking and shown and tracking[0].at < shown[0]:
         yield "got its message before the session showed the customer"
-    if facts.sent and not shown:
+    if tracking and not shown:
         yield "got a message, and the session never showed the customer"
     if outcome == "call_gone" and any(_noted(event) for event in facts.seen):
         yield "is call_gone, and a broker has said that its session was written"
@@ -248,18 +202,24 @@ def _in_trouble(at: float, events: Sequence[Event]) -> bool:
     return False
 
 
-def _newest(facts: _Facts) -> Iterator[str]:
+def _newest(facts: Facts) -> Iterator[str]:
     """The session shows the final result, not an earlier one."""
     if facts.last is None or not facts.writes:
         return
     decided = [step for step in facts.last["steps"] if step["lookup"] not in {None, "pending"}]
     if not decided or any(step["written"] != "ok" for step in decided):
         return  # the last word could not be written, and the record says so
-    if facts.session != facts.last["variables"] and not _beyond_repair(facts):
-        yield f"shows {facts.session} instead of {facts.last['variables']}"
+    shows, result = _result(facts.session), _result(facts.last["variables"])
+    if shows != result and not _beyond_repair(facts):
+        yield f"shows {shows} instead of {result}"
 
 
-def _beyond_repair(facts: _Facts) -> bool:
+def _result(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the lookups; of the deflection `oracle_deflections` knows more."""
+    return {name: value for name, value in variables.items() if name not in HEARD}
+
+
+def _beyond_repair(facts: Facts) -> bool:
     """Whether a replica that stood still wrote so late that the end of the call forbade the repair.
 
     The one exception that docs/reliability.md names and that shows here.
@@ -274,11 +234,11 @@ def _beyond_repair(facts: _Facts) -> bool:
     return late and bool(ended) and ended[0] < due
 
 
-def _ends(facts: _Facts) -> Iterator[str]:
+def _ends(facts: Facts) -> Iterator[str]:
     """Nothing is written once the call is over."""
     ended = facts.taken("end")
     if ended and any(write.at > ended[0] + WRITES_END_S for write in facts.writes):
         yield "was written to after its end"
 
 
-_RULES = (_final, _whole, _once, _sure, _agrees, _newest, _ends)
+_RULES = (_final, _whole, _once, _sure, _agrees, _newest, _ends, *DEFLECTION_RULES)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from broker.app import build_broker
-from broker.domain.messages import MessageState
+from broker.domain.errors import AnswerLostError, PermanentError
+from broker.domain.messages import MessageState, ReceiptState
 from broker.logs import configure
 from broker.parts import Parts, open_parts
 from broker.ports import CallPlatform, Channel, CrmAdapter, Saved
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 
     from broker.domain.call import CallRef, Phone, Reference
     from broker.domain.customer import Customer
+    from broker.domain.guards import Guards
     from broker.domain.record import Record, Session
-    from broker.ports import Envelope, Lease, Note, Variable
+    from broker.ports import Callback, CallbackRead, Envelope, Lease, Note, Variable
     from broker.settings import Settings
 
 _SOON_S = 0.4
@@ -63,6 +65,58 @@ class SendAgain(RedisLedger):
                 if message.state is MessageState.SENDING:
                     unsent = replace(message, state=MessageState.QUEUED)
                     lease.record = lease.record.with_message(unsent)
+        return leases
+
+
+class QueueUnconsented(RedisLedger):
+    """Keeps what is to be sent, and leaves who agreed to it for later."""
+
+    async def update(
+        self,
+        call_id: str,
+        change: Callable[[Record], Record],
+        lease: Lease | None = None,
+        notes: Sequence[Note] = (),
+        *,
+        guards: Guards | None = None,
+    ) -> Saved:
+        without = replace(guards, consents=()) if guards is not None else None
+        return await super().update(call_id, change, lease, notes, guards=without)
+
+
+class DeafToStop(RedisLedger):
+    """Does not look at who wants no messages."""
+
+    async def update(
+        self,
+        call_id: str,
+        change: Callable[[Record], Record],
+        lease: Lease | None = None,
+        notes: Sequence[Note] = (),
+        *,
+        guards: Guards | None = None,
+    ) -> Saved:
+        anybody = replace(guards, people=()) if guards is not None else None
+        return await super().update(call_id, change, lease, notes, guards=anybody)
+
+
+class GoOnInDoubt(RedisLedger):
+    """Takes a message that somebody began to send to the next channel."""
+
+    async def claim(self, limit: int, suspects: int = 1) -> Sequence[Lease]:
+        leases = await super().claim(limit, suspects)
+        for lease in leases:
+            for message in lease.record.messages:
+                if message.state is MessageState.SENDING and message.then:
+                    place, *later = message.then
+                    moved = replace(
+                        message,
+                        channel=place.channel,
+                        to=place.to,
+                        then=tuple(later),
+                        state=MessageState.QUEUED,
+                    )
+                    lease.record = lease.record.with_message(moved)
         return leases
 
 
@@ -156,6 +210,58 @@ class NoKey(_Hook):
     keyed = False
 
 
+class _Texts(_Hook):
+    """Of the channel `sms`."""
+
+    keyed = False
+    reaches = "phone"
+
+    def __init__(self, real: Channel) -> None:
+        super().__init__(real)
+        self.recipients = real.recipients
+        self.calls_back = real.calls_back
+
+
+class LostIsRefused(_Texts):
+    """Takes an answer that never came for a refusal, so that the next channel is asked."""
+
+    async def send(self, envelope: Envelope, *, within: float) -> str | None:
+        try:
+            return await super().send(envelope, within=within)
+        except AnswerLostError:
+            raise PermanentError("no answer") from None
+
+
+class SentUnasked(_Texts):
+    """Says that it was sent, and sends nothing."""
+
+    async def send(self, envelope: Envelope, *, within: float) -> str | None:  # noqa: ARG002
+        return None
+
+
+class ReceiptsTwice(_Texts):
+    """Takes whatever fails for what was tried last, also if it is told again."""
+
+    def read_callback(self, callback: Callback) -> CallbackRead:
+        read = self._real.read_callback(callback)
+        told = [one for one in read.receipts if one.state is ReceiptState.FAILED]
+        newest = [replace(one, reference=_next_attempt(one.reference)) for one in told]
+        # So often that one of them comes when the next attempt has begun.
+        return replace(read, receipts=(*read.receipts, *newest * 20))
+
+
+def _next_attempt(reference: str | None) -> str | None:
+    named, _, attempt = (reference or "").partition(".")
+    return f"{named}.{int(attempt) + 1}" if attempt else reference
+
+
+def _texts(made: type[_Texts]) -> Callable[[Parts], Parts]:
+    def plant(parts: Parts) -> Parts:
+        return replace(parts, channels={**parts.channels, "sms": made(parts.channels["sms"])})
+
+    return plant
+
+
 def _ledger(made: type[RedisLedger]) -> Callable[[Parts], Parts]:
     def plant(parts: Parts) -> Parts:
         settings = parts.settings
@@ -175,7 +281,9 @@ def _platform(made: type[_Platform]) -> Callable[[Parts], Parts]:
 
 
 def _hook(made: type[_Hook]) -> Callable[[Parts], Parts]:
-    return lambda parts: replace(parts, channels={"hook": made(parts.channels["hook"])})
+    return lambda parts: replace(
+        parts, channels={**parts.channels, "hook": made(parts.channels["hook"])}
+    )
 
 
 def _crm(parts: Parts) -> Parts:
@@ -196,6 +304,12 @@ BUGS: Mapping[str, Callable[[Parts], Parts]] = {
     "mixed_customers": _crm,
     "another_key": _hook(AnotherKey),
     "no_key": _hook(NoKey),
+    "queue_unconsented": _ledger(QueueUnconsented),
+    "go_on_in_doubt": _ledger(GoOnInDoubt),
+    "lost_is_refused": _texts(LostIsRefused),
+    "sent_unasked": _texts(SentUnasked),
+    "deaf_to_stop": _ledger(DeafToStop),
+    "receipts_twice": _texts(ReceiptsTwice),
 }
 
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from tests.chaos.configuration import LOOKUP_DEADLINE_S
 from tests.chaos.oracle import FINAL_WITHIN_S
-from tests.chaos.world import LOOKUP_DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -37,12 +37,16 @@ FOUND = {
 TIMEOUT = {"ivr.lookup": "timeout", "ivr.route": "reference"}
 
 
+def _message(purpose: str, state: str, channel: str, attempts: int = 1) -> dict[str, Any]:
+    return {"purpose": purpose, "state": state, "channel": channel, "attempts": attempts}
+
+
 def _view(outcome: str | None, **changed: Any) -> dict[str, Any]:
     return {
         "outcome": outcome,
         "phase": "over",
         "steps": [{"name": "number", "lookup": "found", "written": "ok"}],
-        "messages": [{"purpose": "tracking", "state": "sent"}],
+        "messages": [_message("tracking", "sent", "email")],
         "variables": FOUND,
         **changed,
     }
@@ -58,8 +62,8 @@ GOOD: Sequence[Event] = (
 )
 
 
-def _judged(events: Sequence[Event], log: str = "", *, keyed: bool = False) -> set[str]:
-    history = History((CALL, OTHER), tuple(events), log, ("token-1",), keyed)
+def _judged(events: Sequence[Event], log: str = "") -> set[str]:
+    history = History((CALL, OTHER), tuple(events), log, ("token-1",))
     return {violation.rule for violation in violations(history)}
 
 
@@ -82,9 +86,9 @@ def test_an_honest_unknown_may_have_arrived_or_not() -> None:
 
 
 def test_where_the_provider_takes_keys_nothing_stays_unknown() -> None:
-    assert _judged(GOOD, keyed=True) == set()
-    unknown = Seen(3.5, CALL.id, _view("message_unknown"))
-    assert _judged([*GOOD[:-1], unknown], keyed=True) == {"sure"}
+    message = _message("tracking", "unknown", "hook")
+    unknown = Seen(3.5, CALL.id, _view("message_unknown", messages=[message]))
+    assert _judged([*GOOD[:-1], unknown]) == {"sure"}
 
 
 def test_time_counts_from_the_healing() -> None:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.chaos.configuration import LOOKUP_DEADLINE_S
 from tests.chaos.conftest import FULL, size
 from tests.chaos.history import Answered, Seen, Sent, Wrote
 from tests.chaos.load import under_load
 from tests.chaos.stories import answered, ends, start_of
-from tests.chaos.world import LOOKUP_DEADLINE_S, World
+from tests.chaos.world import World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

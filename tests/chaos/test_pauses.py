@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.chaos.configuration import LEASE_S
 from tests.chaos.conftest import size
 from tests.chaos.load import under_load
-from tests.chaos.world import LEASE_S, World
+from tests.chaos.world import World
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.chaos import stories
+from tests.chaos.configuration import LOOKUP_DEADLINE_S
 from tests.chaos.conftest import size
 from tests.chaos.load import under_load
 from tests.chaos.proxy import Fault
-from tests.chaos.world import LOOKUP_DEADLINE_S, World
+from tests.chaos.world import World
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.chaos.configuration import Profile
     from tests.chaos.proxy import Boundary
-    from tests.chaos.world import Profile
     from tests.tally import Tally
 
 KILLS = {"fast": size(3, 50), "durable": size(1, 10)}

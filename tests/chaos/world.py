@@ -13,13 +13,33 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from tests.chaos.history import Answered, Broke, Call, Healed, History, Person, Seen, Wrote
+from tests.chaos.configuration import (
+    CRM_TOKEN,
+    HOOK_SECRET,
+    KEY,
+    PLATFORM_TOKEN,
+    Profile,
+    configuration,
+)
+from tests.chaos.consents import ConsentBook
+from tests.chaos.history import (
+    Answered,
+    Broke,
+    Call,
+    Healed,
+    History,
+    Person,
+    Request,
+    Seen,
+    Stopped,
+    Wrote,
+)
 from tests.chaos.oracle import violations
 from tests.chaos.processes import (
     BROKER,
@@ -29,7 +49,8 @@ from tests.chaos.processes import (
     until_answers,
 )
 from tests.chaos.proxy import Boundary, Fault, Proxy, all_well
-from tests.chaos.stand_ins import StandIns
+from tests.chaos.stand_ins import TEXT_TOKEN, StandIns
+from tests.chaos.telling import Teller
 from tests.chaos.wire import HttpWire, RedisWire, SmtpWire
 from tests.servers import free_port, needs_redis_server
 
@@ -39,101 +60,24 @@ if TYPE_CHECKING:
 
     from tests.chaos.history import Event
     from tests.chaos.proxy import Rule
-    from tests.chaos.wire import Wire
+from tests.chaos.wire import Wire
 
-KEY = "chaos-inbound-key-5f2c"
-PLATFORM_TOKEN = "chaos-platform-token-8a41"
-CRM_TOKEN = "chaos-crm-token-77d0"
-HOOK_SECRET = "whsec_Y2hhb3Mgd2ViaG9vayBzZWNyZXQsIHdvcnRobGVzcw=="
-LEASE_S = 0.5
-LOOKUP_DEADLINE_S = 0.3
-LATE_S = 2.0
 WIRES: dict[str, Callable[[], Wire]] = {
     "redis": RedisWire,
     "ivr": HttpWire,
     "crm": HttpWire,
     "smtp": SmtpWire,
     "hook": HttpWire,
+    "sms": HttpWire,
 }
 """Dependency -> how it is spoken to."""
 _ANSWER_WITHIN_S = 2.0
 _REPEAT_AFTER_S = 0.1
+_TELLINGS = 200
+_PATHS = {"start": "/v1/calls", "deflections": "/v1/deflections"}
+"""Of requests about no call that is known yet."""
 _LOOK_EVERY_S = 0.04
-Request = Literal["start", "reference", "end"]
-Profile = Literal["fast", "durable"]
 _FSYNC: dict[Profile, str] = {"fast": "everysec", "durable": "always"}
-
-_CONFIG = """
-[server]
-port = {port}
-drain_delay_s = 0.2
-shutdown_grace_s = 5
-
-[server.clients.ivr]
-key = "{key}"
-
-[store]
-url = "{store}"
-prefix = "{prefix}"
-profile = "{profile}"
-lease_ms = {lease_ms}
-
-[outbound]
-allow_internal = ["127.0.0.1"]
-breaker_probe_s = 0.5
-
-[platform]
-driver = "babelforce"
-base_url = "http://127.0.0.1:{ivr}"
-deadline_ms = 1500
-session_key = "session_id"
-
-[platform.auth]
-kind = "token"
-token = "{platform_token}"
-
-[lookup]
-deadline_ms = {deadline_ms}
-late_ms = {late_ms}
-useful_s = 30
-
-[crm.shop]
-adapter = "rest"
-
-[crm.shop.options]
-base_url = "http://127.0.0.1:{crm}"
-phone_path = "/customers?phone={{e164}}"
-reference_path = "/customers?reference={{reference}}"
-results = "customers[*]"
-premium = {{ field = "premium" }}
-
-[crm.shop.options.auth]
-kind = "bearer"
-token = "{crm_token}"
-
-[reference]
-failures_per_called_per_10min = 100000
-
-[variables]
-customer_id = true
-
-[tracking]
-channel = "{channel}"
-link = "direct"
-url_template = "https://shop.example/t/{{track_id}}"
-
-[smtp]
-host = "127.0.0.1"
-port = {smtp}
-security = "none"
-sender = "Shop <service@shop.example>"
-
-[channels.hook]
-driver = "webhook"
-url = "http://127.0.0.1:{hook}/hook"
-secret = "{hook_secret}"
-timeout_ms = 2000
-"""
 
 
 @dataclass(eq=False)
@@ -162,13 +106,15 @@ class World:
     profile: Profile = "fast"
     """What the store is said to survive; `redis` does."""
     keyed: bool = False
-    """Whether messages go to the provider that takes keys, and not by mail."""
+    """Whether tracking messages go to the provider that takes keys, and not by mail."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Other values than those of `_CONFIG`: `SERVER__MAX_BODY_BYTES` -> `100`."""
     replicas: list[Replica] = field(default_factory=list)
     rule: Rule = all_well
     """What every proxy does at a boundary."""
     _reviving: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _deflections: dict[str, str] = field(default_factory=dict)
+    """What is no call -> the id that it was answered with."""
 
     @classmethod
     @asynccontextmanager
@@ -205,6 +151,7 @@ class World:
             if store is None:
                 await redis.start()
                 await until_answers(redis.port)
+                stand_ins.consents = await stack.enter_async_context(ConsentBook.open(redis.port))
             # A reproducible game, no secret.
             chance = random.Random(seed)  # noqa: S311
             world = cls(
@@ -215,6 +162,7 @@ class World:
                 keyed=keyed,
                 settings=settings or {},
             )
+            stand_ins.tell = Teller(world).tell
             for number in range(replicas):
                 replica = await world._new_replica(f"replica-{number}", stack)
                 stack.push_async_callback(replica.program.kill)
@@ -230,6 +178,7 @@ class World:
             "crm": self.stand_ins.http_port,
             "smtp": self.stand_ins.smtp_port,
             "hook": self.stand_ins.http_port,
+            "sms": self.stand_ins.http_port,
         }
         if self.store is None:
             upstream["redis"] = self.redis.port
@@ -241,34 +190,21 @@ class World:
             await stack.enter_async_context(proxy.running())
         port = free_port()
         config = self.folder / f"{name}.toml"
-        config.write_text(self._config(port, {name: p.port for name, p in proxies.items()}))
+        config.write_text(
+            configuration(
+                port,
+                {name: proxy.port for name, proxy in proxies.items()},
+                store=self.store,
+                profile=self.profile,
+                channel="hook" if self.keyed else "email",
+            )
+        )
         overridden = {f"BROKER_{key}": value for key, value in self.settings.items()}
         command = broker_command(config, self.command)
         program = Program(command, port, self.folder / f"{name}.log", overridden)
         replica = Replica(name, program, tuple(proxies.values()), f"http://127.0.0.1:{port}")
         self.replicas.append(replica)
         return replica
-
-    def _config(self, port: int, ports: dict[str, int]) -> str:
-        store = self.store or f"redis://127.0.0.1:{ports['redis']}/0"
-        return _CONFIG.format(
-            port=port,
-            key=KEY,
-            store=store,
-            prefix="chaos",
-            profile=self.profile,
-            lease_ms=round(LEASE_S * 1000),
-            platform_token=PLATFORM_TOKEN,
-            deadline_ms=round(LOOKUP_DEADLINE_S * 1000),
-            late_ms=round(LATE_S * 1000),
-            crm_token=CRM_TOKEN,
-            channel="hook" if self.keyed else "email",
-            hook_secret=HOOK_SECRET,
-            ivr=ports["ivr"],
-            crm=ports["crm"],
-            smtp=ports["smtp"],
-            hook=ports["hook"],
-        )
 
     async def _at(self, boundary: Boundary) -> Fault:
         return await self.rule(boundary)
@@ -328,7 +264,12 @@ class World:
                     proxy.cut()
 
     def new_call(
-        self, *, premium: bool = False, by_reference: bool = False, slow_s: float = 0
+        self,
+        *,
+        premium: bool = False,
+        by_reference: bool = False,
+        standalone: bool = False,
+        slow_s: float = 0,
     ) -> Call:
         """A call that rings now: a caller, a session and a customer that nobody else has."""
         number = len(self.stand_ins.calls) + 1
@@ -346,6 +287,7 @@ class World:
             f"+491511{digits}",
             person,
             digits if by_reference else None,
+            standalone,
         )
         self.stand_ins.calls[call.id] = call
         if slow_s:
@@ -365,7 +307,7 @@ class World:
 
         As an IVR does: first at one replica, then again wherever somebody answers.
         """
-        path = "/v1/calls" if request == "start" else f"/v1/calls/{call.id}/{request}"
+        path = _PATHS.get(request, f"/v1/calls/{call.id}/{request}")
         first = at or self.random.choice(self.replicas)
         others = [replica for replica in self.replicas if replica is not first] or [first]
         status = None
@@ -373,36 +315,66 @@ class World:
             replica = first if attempt == 0 else others[attempt % len(others)]
             answer = await self._post(replica.url + path, body or {})
             if answer is not None:
-                status, code = answer
+                status, content = answer
+                code = content.get("code") if status >= 400 else None
                 self.events.append(Answered(self.now, call.id, request, status, code))
+                if call.standalone and status < 400:
+                    self._deflections[call.id] = content["deflection_id"]
                 if status < 500:
                     return status
             await asyncio.sleep(_REPEAT_AFTER_S)
         return status
 
-    async def _post(self, url: str, body: dict[str, str]) -> tuple[int, str | None] | None:
-        """Status, and the code if it is a refusal; None if nobody answered."""
+    async def tell(
+        self, call: Call, path: str, body: str, headers: Mapping[str, str], *, definite: bool
+    ) -> None:
+        """As a provider does: to any replica, until one takes it; noted if `definite`."""
+        for _ in range(_TELLINGS):
+            url = self.random.choice(self.replicas).url + path
+            with suppress(aiohttp.ClientError, OSError, TimeoutError):
+                async with self.http.post(url, data=body, headers=headers) as answer:
+                    if definite:
+                        status = answer.status
+                        self.events.append(Answered(self.now, call.id, "receipt", status))
+                    if answer.status < 500:
+                        return
+            await asyncio.sleep(_REPEAT_AFTER_S)
+
+    async def stop(self, call: Call) -> None:
+        """Returns once it is recorded that this person wants no messages."""
+        if self.stand_ins.consents is not None:
+            await self.stand_ins.consents.stop(call)
+            self.events.append(Stopped(self.now, call.id))
+
+    async def _post(self, url: str, body: dict[str, str]) -> tuple[int, dict[str, Any]] | None:
+        """Status and content; None if nobody answered."""
         try:
             async with self.http.post(url, json=body) as answer:
-                content = await answer.json(content_type=None)
-                return answer.status, content.get("code") if answer.status >= 400 else None
+                return answer.status, await answer.json(content_type=None)
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
 
     async def look(self, call: Call, *, past: Replica | None = None) -> dict[str, Any] | None:
         """The call as some broker shows it now; None if none can tell or the call is not known.
 
+        What is no call is shown as if it were one.
+
         `past`: not this one, if there is another. An answer is written down.
         """
         others = [replica for replica in self.replicas if replica is not past] or self.replicas
         replica = self.random.choice(others)
+        path = f"/v1/calls/{call.id}"
+        if call.standalone:
+            path = f"/v1/deflections/{self._deflections.get(call.id, call.id)}"
         try:
-            async with self.http.get(f"{replica.url}/v1/calls/{call.id}") as answer:
+            async with self.http.get(replica.url + path) as answer:
                 if answer.status not in {200, 404}:
                     return None
                 view = await answer.json() if answer.status == 200 else None
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
+        if call.standalone and view is not None:
+            view = _as_call(view)
         self.events.append(Seen(self.now, call.id, view))
         return view
 
@@ -430,11 +402,26 @@ class World:
     def history(self) -> History:
         """What happened until now."""
         log = "".join(path.read_text() for path in self.folder.glob("replica-*.log"))
-        secrets = (KEY, PLATFORM_TOKEN, CRM_TOKEN, HOOK_SECRET)
+        secrets = (KEY, PLATFORM_TOKEN, CRM_TOKEN, HOOK_SECRET, TEXT_TOKEN)
         calls = tuple(self.stand_ins.calls.values())
-        return History(calls, tuple(self.events), log, secrets, self.keyed)
+        return History(calls, tuple(self.events), log, secrets)
 
     def judge(self) -> None:
         """AssertionError with the story of every call that a promise was broken to."""
         found = violations(self.history)
         assert not found, "\n".join(["", *map(str, found[:5]), f"{len(found)} violations"])
+
+
+def _as_call(deflection: Mapping[str, Any]) -> dict[str, Any]:
+    """What a broker says of a deflection without a call, as it says it of a call."""
+    message = {**deflection, "purpose": "deflection"}
+    ended = "done" if deflection["state"] not in {"queued", "sending"} else None
+    return {
+        "outcome": ended,
+        "phase": "over",
+        "lookup": None,
+        "reason": deflection["reason"],
+        "steps": [],
+        "messages": [message],
+        "variables": {},
+    }
