@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -143,7 +144,8 @@ def facts() -> list[str]:
     memory_kib = int(Path("/proc/meminfo").read_text().split()[1])
     memory = f"{memory_kib / 2**20:.0f} GiB"
     programs = {"redis-server": "--version", "nginx": "-v", "wrk": "-v"}
-    versions = [f"{name} {_version(name, option)}" for name, option in programs.items()]
+    present = {name: option for name, option in programs.items() if shutil.which(name)}
+    versions = [f"{name} {_version(name, option)}" for name, option in present.items()]
     return [
         f"{os.cpu_count()} cores of {cpu}, {memory}, Linux {platform.release()}",
         ", ".join([f"Python {platform.python_version()}", *versions]),
