@@ -24,7 +24,7 @@ from broker.http_client import (
 from broker.metrics import Metrics
 from broker.presence import Presence
 from broker.settings.rules_file import RulesFile
-from broker.stores.address import is_sentinel
+from broker.stores.address import MEMORY, is_sentinel
 from broker.stores.clock import StoreClock
 from broker.stores.connection import Store, open_store
 from broker.stores.customers import RedisCustomerCache
@@ -111,7 +111,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         store = Store(
             client,
             settings.store.prefix,
-            timeout_s=half_a_lease,
+            timeout_s=None if url == MEMORY else half_a_lease,
             profile=settings.store.promise,
             fails_over=is_sentinel(url),
         )

@@ -95,11 +95,14 @@ class Store:
         client: aioredis.Redis,
         prefix: str,
         *,
-        timeout_s: float,
+        timeout_s: float | None,
         profile: durability.Profile = "fast",
         fails_over: bool = False,
     ) -> None:
-        """`fails_over`: another server may take over, so no disk of this one is a proof."""
+        """`timeout_s` None: a store in this process cannot be away, so nobody gives it up.
+
+        `fails_over`: another server may take over, so no disk of this one is a proof.
+        """
         self.client = client
         self.prefix = f"{{{prefix}}}:"
         """In braces: one hash tag, so that every script may touch every key."""
@@ -135,23 +138,27 @@ class Store:
             batch.add_done_callback(self._batches.discard)
         arguments = (len(keys), *keys, *args)
         self._waiting.append(_Call(self._scripts[script], arguments, answer, script in PROMISES))
-        patience = store_patience(within or self._timeout_s)
-        timer = loop.call_later(patience, _out_of_time, answer)
+        patience = self._patience(within)
+        timer = None if patience is None else loop.call_later(patience, _out_of_time, answer)
         try:
             return await answer
         except (RedisError, OSError) as error:
             self._refuses |= isinstance(error, ResponseError)
             raise _unavailable(error) from error
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
 
     async def call(self, command: Awaitable[Any], *, within: float | None = None) -> Any:
         """The command's answer; StoreUnavailableError if it does not come `within` seconds."""
         try:
-            with time_limit(store_patience(within or self._timeout_s)):
+            with time_limit(self._patience(within)):
                 return await command
         except (RedisError, OSError, TimeoutError) as error:
             raise _unavailable(error) from error
+
+    def _patience(self, within: float | None) -> float | None:
+        return None if self._timeout_s is None else store_patience(within or self._timeout_s)
 
     async def confirm(self) -> None:
         """A write that the store has to take, and with `durable` the proof of all before it.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
 
 from broker.domain.call import Phone
+from broker.domain.errors import StoreUnavailableError
 from broker.domain.recipients import LineRules
 from broker.metrics import Metrics
 from broker.ports import store_answers_within, store_patience
@@ -67,3 +70,15 @@ async def test_nobody_else_has_such_a_limit(store: Store) -> None:
     lines, counters = RedisLineBook(store), RedisCounters(store)
     await NumberCheck(lookup, lines, counters, Metrics(), LineRules()).refusal(AMERICAN)
     assert left_s() == 2 * GIVEN_S
+
+
+@pytest.mark.parametrize("in_process", [True, False])
+async def test_a_store_in_this_process_is_never_given_up(in_process: bool) -> None:
+    """A loop that is late is no store that is away."""
+    client = open_store("memory://", command_timeout_s=0.5)
+    store = Store(client, "test", timeout_s=None if in_process else 0.5)
+    asyncio.get_running_loop().call_soon(time.sleep, 0.05)
+    store_answers_within(0.01)
+    with nullcontext() if in_process else pytest.raises(StoreUnavailableError):
+        await store.run("reserve", [store.key("n")], [5, 1])
+    await store.aclose()
