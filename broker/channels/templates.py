@@ -19,6 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from broker.domain.customer import clean
 from broker.domain.errors import ConfigError, PermanentError
+from broker.domain.languages import FALLBACK, nearest
 from broker.domain.messages import TRACKING
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment, Template
 
-FALLBACK = "en"
-"""The language of whoever speaks none that has templates; ours are always there."""
 PURPOSES = frozenset({TRACKING})
 SAMPLE = {"link": "https://shop.example.com/track/1A2B3C", "name": "Ada", "track_id": "1A2B3C"}
 """Every value a template may show. Only `link` is always there."""
@@ -88,7 +87,7 @@ class Templates:
         if directory is not None and not directory.is_dir():
             raise ConfigError("templates.dir is no directory")
         self._environment = _environment(directory)
-        self._mails: dict[tuple[str, str], _Mail] = {}
+        self._mails: dict[str, dict[str, _Mail]] = {}
         faults = dict.fromkeys(self._load())
         if faults:
             raise ConfigError(*faults)
@@ -117,14 +116,10 @@ class Templates:
         return Rendered(clean(title) or "", text.strip() + "\n", html)
 
     def _choose(self, purpose: str, language: str | None) -> _Mail:
-        wanted = (language or FALLBACK).strip().replace("_", "-").lower()
-        while wanted:
-            if (mail := self._mails.get((purpose, wanted))) is not None:
-                return mail
-            wanted = wanted.rpartition("-")[0]
-        if (mail := self._mails.get((purpose, FALLBACK))) is not None:
-            return mail
-        raise PermanentError("there is no template for this purpose")
+        mail = nearest(self._mails.get(purpose, {}), language)
+        if mail is None:
+            raise PermanentError("there is no template for this purpose")
+        return mail
 
     def _load(self) -> Iterator[str]:
         """Fill `_mails`; what is wrong comes back, one sentence each."""
@@ -153,7 +148,8 @@ class Templates:
             except Exception as error:  # noqa: BLE001 - whatever it is, the operator has to know
                 yield f"{names[kind]}: {_told(error)}"
         if len(parts) == len(_Mail.__slots__):
-            mail = self._mails[key] = _Mail(**parts)
+            purpose, language = key
+            mail = self._mails.setdefault(purpose, {})[language] = _Mail(**parts)
             yield from _tried(mail, names)
 
 

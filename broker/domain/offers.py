@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from broker.domain.conditions import folded
 from broker.domain.hours import ByNumber
+from broker.domain.languages import spoken
 from broker.domain.record import Offered
 
 if TYPE_CHECKING:
@@ -132,19 +133,9 @@ class Rules:
         return tuple(sorted(reaching, key=lambda name: folded(name) != preferred))
 
     def _text(self, rule: Rule, situation: Situation) -> str | None:
-        texts = rule.texts
-        if not texts:
+        if not rule.texts:
             return None
-        spoken = _spoken(situation.language, self.languages.of(situation.called))
-        language = next((word for word in spoken if word in texts), next(iter(texts)))
+        line = self.languages.of(situation.called)
+        text = spoken(rule.texts, situation.language, line) or next(iter(rule.texts.values()))
         wait_s = situation.ewt_seconds or 0.0
-        return texts[language].replace(MINUTES, str(max(1, math.ceil(wait_s / 60))))
-
-
-def _spoken(*languages: str | None) -> Iterator[str]:
-    """Every language, and after `de-at` also `de`."""
-    for language in languages:
-        if language is not None:
-            exact = folded(language).replace("_", "-")
-            yield exact
-            yield exact.partition("-")[0]
+        return text.replace(MINUTES, str(max(1, math.ceil(wait_s / 60))))

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from broker.domain.languages import spoken
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -98,8 +100,7 @@ class Words:
 
 def words_in(texts: Mapping[str, Mapping[str, str]], wanted: str | None, default: str) -> Words:
     """The words in the nearest language there is: `de-AT`, else `de`, else those of `default`."""
-    known = (name for name in (*_nearer(wanted), *_nearer(default)) if name in texts)
-    language = next(known, next(iter(texts)))
+    language = spoken({name: name for name in texts}, wanted, default) or next(iter(texts))
     return Words(language, texts[language])
 
 
@@ -122,10 +123,3 @@ def faults(own: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str]]:
                 yield language, f"{name} has a brace that belongs to no value"
             elif not text.isprintable():
                 yield language, f"{name} has a character that cannot be said"
-
-
-def _nearer(language: str | None) -> Iterator[str]:
-    name = (language or "").strip().replace("_", "-").lower()
-    while name:
-        yield name
-        name = name.rpartition("-")[0]

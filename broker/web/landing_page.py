@@ -7,6 +7,8 @@ from hashlib import sha256
 from html import escape
 from typing import TYPE_CHECKING
 
+from broker.domain.languages import nearest_or_any
+
 if TYPE_CHECKING:
     from broker.usecases.landing import Choice, Opened
 
@@ -41,8 +43,7 @@ POLICY = (
 
 def page(opened: Opened) -> str:
     """All of it; every link and label is quoted."""
-    tag = (opened.language or "").replace("_", "-").lower().partition("-")[0]
-    language = tag if tag in _HEADING else "en"
+    language = nearest_or_any({name: name for name in _HEADING}, opened.language)
     heading = _HEADING[language]
     items = "".join(f"<li>{_item(choice, language)}</li>\n" for choice in opened.choices)
     body = f"<ul>\n{items}</ul>" if items else f"<p>{_ANSWER[language]}</p>"
