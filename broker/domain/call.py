@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import phonenumbers
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
+from broker.domain.by_number import ByNumber
 from broker.domain.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -181,8 +182,7 @@ class Numbering:
         if not self.regions:
             return self.default_region
         digits = "+" + "".join(_DIGIT.findall(_bare_user(called))).removeprefix("00")
-        fitting = [prefix for prefix in self.regions if digits.startswith(prefix)]
-        return self.regions[max(fitting, key=len)] if fitting else self.default_region
+        return ByNumber(self.regions, self.default_region).of(digits)
 
     def _readings(self, text: str, region: str | None) -> list[tuple[str, str | None]]:
         if text.startswith("+"):
@@ -193,6 +193,15 @@ class Numbering:
             return [(text, region)]
         both = [("+" + text, None), (text, region)]
         return both if self.bare == "international" else both[::-1]
+
+
+def called_number(told: str | None, home_region: str | None) -> str | None:
+    """E.164 if it is a number, else as it was told: a short code, an inner line; None if nothing.
+
+    National spellings are read in `home_region`.
+    """
+    phone = Phone.read(_bare_user(told), home_region)
+    return phone.e164 if phone is not None else (told or "").strip() or None
 
 
 def _bare_user(raw: str | None) -> str:

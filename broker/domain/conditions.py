@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from broker.domain.hours import ByNumber, Hours
+    from broker.domain.by_number import ByNumber
+    from broker.domain.hours import Hours
     from broker.domain.situation import Situation
 
 UNKNOWN = "unknown"

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from broker.domain.call import Phone
+from broker.domain.by_number import ByNumber
+from broker.domain.call import Phone, called_number
 from broker.domain.context import ContextRules
 from broker.domain.customer import one_email
 from broker.domain.errors import BadInputError
@@ -92,8 +93,8 @@ class Deflection:
     templates: Mapping[str, MessageTemplate] = field(
         default_factory=lambda: {GLOBAL_TEMPLATE: OURS}
     )
-    languages: Mapping[str, str] = field(default_factory=dict)
-    """Called-number prefix -> language of a caller nobody knows better."""
+    languages: ByNumber[str] = field(default_factory=ByNumber)
+    """By called number, for callers whose own language is not known."""
     invalid_choices: int = 3
     prompt_version: str = "1"
     ticket_crm: str | None = None
@@ -169,9 +170,7 @@ class Deflection:
         customer = record.trusted
         if customer is not None and customer.language:
             return customer.language
-        called = record.data.to or ""
-        fitting = [prefix for prefix in self.languages if called.startswith(prefix)]
-        return self.languages[max(fitting, key=len)] if fitting else None
+        return self.languages.of(called_number(record.data.to, self.home_region))
 
     def _branch(self, name: str | None) -> Branch:
         return self.branches.get(name or "", _NO_BRANCH)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping  # noqa: TC003 - plug-in authors read the annotations
 from dataclasses import dataclass, field
 
+from broker.domain.by_number import ByNumber
+
 EVERY_NUMBER = ""
 """The beginning of every called number."""
 
@@ -23,5 +25,4 @@ class Figures:
 
     def is_open(self, called: str | None) -> bool | None:
         """What is said of the longest beginning of `called`."""
-        fitting = [start for start in self.open if (called or "").startswith(start)]
-        return self.open[max(fitting, key=len)] if fitting else None
+        return ByNumber(self.open).of(called or "")

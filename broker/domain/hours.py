@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from opening_hours import (  # type: ignore[attr-defined] # its stubs leave out the errors
@@ -15,10 +15,7 @@ from opening_hours import (  # type: ignore[attr-defined] # its stubs leave out 
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
-
-T = TypeVar("T")
 
 _COMMENT = re.compile(r'"[^"]*"')
 _HOLIDAYS = re.compile(r"\bPH\b")
@@ -80,23 +77,3 @@ def parse_zone(key: str) -> ZoneInfo:
         return ZoneInfo(key)
     except (KeyError, ValueError, OSError):  # the latter for a name that is a folder of zones
         raise ValueError("there is no such time zone; an example: Europe/Berlin") from None
-
-
-@dataclass(frozen=True)
-class ByNumber(Generic[T]):
-    """What holds for called numbers: that of the longest prefix which fits, else the default."""
-
-    by_prefix: Mapping[str, T] = field(default_factory=dict)
-    default: T | None = None
-    _lengths: tuple[int, ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        lengths = sorted({len(prefix) for prefix in self.by_prefix}, reverse=True)
-        object.__setattr__(self, "_lengths", tuple(lengths))
-
-    def of(self, called: str | None) -> T | None:
-        if called is not None:
-            for length in self._lengths:
-                if (found := self.by_prefix.get(called[:length])) is not None:
-                    return found
-        return self.default

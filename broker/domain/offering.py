@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from broker.domain.call import Phone
+from broker.domain.call import called_number
 from broker.domain.deflection import Wish
 from broker.domain.evolve import evolve
 from broker.domain.figures import Figures
@@ -57,7 +57,7 @@ def offer_for(
 def situation(record: Record, asked: Asked, moment: Moment, deflection: Deflection) -> Situation:
     """The call as the rules see it: what was asked with goes before what the platform tells."""
     customer, figures = record.trusted, moment.figures
-    called = _called(record, deflection)
+    called = called_number(record.data.to, deflection.home_region)
     places = deflection.places(record, Wish(by="offer", branch=asked.branch))
     heard, wait, agents = asked.prompts_heard, asked.ewt_seconds, asked.agents_available
     return Situation(
@@ -88,13 +88,6 @@ def offered(record: Record, offer: Offered, idle_at: float) -> Record:
         return record
     alive = evolve(record, idle_at=idle_at)
     return alive if record.offered == offer else show_again(evolve(alive, offered=offer))
-
-
-def _called(record: Record, deflection: Deflection) -> str | None:
-    """E.164 if it is a number, else as it was told: a short code, an inner line."""
-    told = (record.data.to or "").strip()
-    phone = Phone.read(told, deflection.home_region)
-    return phone.e164 if phone is not None else told or None
 
 
 def _prompts(record: Record) -> int:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from broker.domain.by_number import ByNumber
 from broker.domain.conditions import folded
-from broker.domain.hours import ByNumber
 from broker.domain.languages import spoken
 from broker.domain.record import Offered
 

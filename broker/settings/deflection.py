@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, FilePath, StringConstraints
 
 from broker.domain.abandoned import Abandoned, folded
+from broker.domain.by_number import ByNumber
 from broker.domain.context import ContextRules
 from broker.domain.deflection import (
     DEFLECT,
@@ -171,7 +172,7 @@ class DeflectionSettings(Section):
             branches={name: one.branch() for name, one in self.branches.items()},
             template=self.template,
             templates=self.all_templates(),
-            languages=dict(self.languages),
+            languages=ByNumber(dict(self.languages)),
             invalid_choices=self.invalid_choices,
             prompt_version=self.prompt_version,
             ticket_crm=self.ticket_crm,

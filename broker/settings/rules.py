@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from broker.domain.by_number import ByNumber
 from broker.domain.conditions import When, at_least, folded
 from broker.domain.errors import ConfigError
-from broker.domain.hours import ByNumber, Hours, parse_zone
+from broker.domain.hours import Hours, parse_zone
 from broker.domain.offers import MINUTES, Rule, Rules
 from broker.settings import sources
 from broker.settings.faults import Fault, told, unknown

@@ -14,6 +14,7 @@ from broker.domain.call import (
     Phone,
     Reference,
     ReferenceFormat,
+    called_number,
     checked_id,
     fold_to_keypad,
 )
@@ -114,6 +115,27 @@ def test_a_national_number_is_read_in_the_country_that_was_called(
     raw: str, called: str | None, e164: str
 ) -> None:
     assert number(raw, called) == e164
+
+
+@pytest.mark.parametrize(
+    ("told", "called"),
+    [
+        ("+493023125001", "+493023125001"),
+        (" 0049 30 23125001 ", "+493023125001"),
+        ("(+49) 30 23125001", "+493023125001"),
+        ("030 23125001", "+493023125001"),
+        ("tel:+49-30-23125001", "+493023125001"),
+        ("sips:+493023125001@pbx.example", "+493023125001"),
+        ("115", "115"),
+        (" sales ", "sales"),
+        ("sip:sales@pbx.example", "sip:sales@pbx.example"),
+        (" ", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_what_was_called_is_a_number_or_what_was_told(told: str | None, called: str | None) -> None:
+    assert called_number(told, "DE") == called
 
 
 def test_the_longest_called_prefix_decides_the_country() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from broker.domain.by_number import ByNumber
 from broker.domain.customer import Customer
 from broker.domain.deflection import Branch, Deflection, Reaching, Wish, chose, deflect
 from broker.domain.errors import BadInputError
@@ -34,7 +35,7 @@ RULES = Deflection(
     keys={"1": "deflect"},
     branches={"billing": Branch({"5": "stay"}, ("email",), "billing", {"team": "b"})},
     templates={"deflection": OURS, "short": OURS, "billing": OURS},
-    languages={"+34": "es", "+3491": "ca"},
+    languages=ByNumber({"+34": "es", "+3491": "ca"}),
     home_region="DE",
 )
 HERE = Wish(by="flow")
@@ -135,6 +136,21 @@ def test_the_language_is_the_customers_else_that_of_the_called_number() -> None:
     stranger = replace(call(customer=None), data=CallData(to="+34912345"))
     assert RULES.language(stranger) == "ca"
     assert RULES.language(call(customer=None)) is None
+
+
+@pytest.mark.parametrize(
+    "to",
+    ["+34 912 34 56 78", "0034912345678", "(+34) 912 345 678", "sip:+34912345678@pbx.example"],
+)
+def test_the_language_of_a_line_is_found_however_its_number_is_spelled(to: str) -> None:
+    assert RULES.language(replace(call(customer=None), data=CallData(to=to))) == "ca"
+
+
+def test_a_line_that_is_dialled_nationally_is_one_of_our_country() -> None:
+    rules = replace(RULES, languages=ByNumber({"+49": "de"}))
+    assert rules.language(replace(call(customer=None), data=CallData(to="030 231250"))) == "de"
+    abroad = replace(rules, home_region="AT")
+    assert abroad.language(replace(call(customer=None), data=CallData(to="030 231250"))) is None
 
 
 def test_one_deflection_per_call_found_by_its_handle() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.domain.hours import ByNumber, Hours, parse_zone
+from broker.domain.hours import Hours, parse_zone
 
 BERLIN = ZoneInfo("Europe/Berlin")
 OFFICE = "Mo-Fr 08:00-18:00; PH off"
@@ -129,14 +129,3 @@ def test_whatever_an_operator_writes_is_read_or_refused(text: str) -> None:
 def test_a_zone_that_does_not_exist_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match="no such time zone"):
         parse_zone(key)
-
-
-def test_the_longest_prefix_of_a_number_counts() -> None:
-    known = ByNumber({"+49": "all", "+4930": "Berlin", "+4930123": "one"}, "else")
-    assert [known.of(number) for number in ("+493012399", "+493099", "+4989", "+44", None)] == [
-        "one",
-        "Berlin",
-        "all",
-        "else",
-        "else",
-    ]

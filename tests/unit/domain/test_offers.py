@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from broker.domain.by_number import ByNumber
 from broker.domain.conditions import When, at_least
-from broker.domain.hours import ByNumber, Hours
+from broker.domain.hours import Hours
 from broker.domain.offers import Rule, Rules
 from broker.domain.record import Offered
 from broker.domain.situation import Situation, share_point

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from broker.domain.by_number import ByNumber
 from broker.domain.customer import Customer, LookupState
 from broker.domain.deflection import Deflection, Reaching, Wish, chose, deflect
 from broker.domain.messages import DEFLECTION, TRACKING, Message, MessageState
@@ -205,7 +206,7 @@ def test_a_key_that_deflects_leads_to_the_message() -> None:
 def test_he_is_spoken_to_in_his_language() -> None:
     german = call(customer=Customer(id="7", language="de-AT"))
     assert turn(german).language == "de"
-    by_line = replace(RULES, languages={"+4930": "es"})
+    by_line = replace(RULES, languages=ByNumber({"+4930": "es"}))
     assert turn(call(), rules=by_line).language == "es"
     unheard = call(customer=Customer(id="7", language="fi"))
     assert turn(unheard, replace(MENU, language="es")).language == "es"
