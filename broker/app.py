@@ -192,7 +192,6 @@ def build_broker(parts: Parts) -> Broker:
         CallbackRoutes(
             _callbacks(parts, book, counters),
             settings.server.public_url,
-            settings.server.max_body_bytes,
         ),
         TwilioRoutes(
             _line(parts, identify, deflect, finish, offers), settings.server.max_body_bytes

@@ -290,6 +290,7 @@ class Channel(ABC):
     def read_callback(self, callback: Callback) -> CallbackRead:  # noqa: ARG002 - for who has it
         """What the provider tells us. SignatureError: it is not from him. Pure: no waiting.
 
+        Anybody may send up to 3 MiB: check the signature before anything that takes time.
         BadInputError: signed, but nothing this channel knows.
         """
         raise BadInputError("this channel takes no callbacks", code="unknown_channel")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from broker.domain.messages import ReceiptState, message_id, provider_alias
 from broker.domain.sending import receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from broker.domain.messages import Message
     from broker.domain.record import Record
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _REFERENCE = re.compile(r"(m[0-9a-f]{31})\.([0-9]{1,4})", re.ASCII)
 """What `compose.receipt_reference` makes."""
+_AT_ONCE = 20
+"""Of one callback. One after the other, a bundle of thousands would outlast the provider."""
 log = structlog.get_logger("broker.receipt")
 
 
@@ -52,8 +55,7 @@ class Callbacks:
         except SignatureError:
             self.metrics.callbacks_refused.labels(name).inc()
             raise
-        for told in read.receipts:
-            await self.receipts.on_receipt(name, told)
+        await self.receipts.on_receipts(name, read.receipts)
         for written in read.inbound:
             await self.replies.on_message(name, written)
         return read
@@ -66,6 +68,14 @@ class Receipts:
     book: Book
     clock: Clock
     metrics: Metrics
+
+    async def on_receipts(self, channel: str, told: Sequence[Receipt]) -> None:
+        """All of them; an error of the store passes when those beside it are through."""
+        for first in range(0, len(told), _AT_ONCE):
+            beside = (self.on_receipt(channel, one) for one in told[first : first + _AT_ONCE])
+            for error in await asyncio.gather(*beside, return_exceptions=True):
+                if error is not None:
+                    raise error
 
     async def on_receipt(self, channel: str, told: Receipt) -> None:
         """A failure sends the message to its next channel at once, on this replica.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -19,6 +20,7 @@ from broker.sandbox.credentials import (
     WHATSAPP_TOKEN,
     WHATSAPP_VERIFY_TOKEN,
 )
+from broker.web.callbacks import MAX_BYTES
 from tests.integration.service.conftest import served
 from tests.integration.service.test_deflections import deflecting, outbox, said, told
 from tests.integration.service.test_sms import MOBILE, calls, changes, ended, twilio
@@ -217,9 +219,107 @@ async def test_other_channels_have_no_such_address(service: Service, name: str) 
     assert (status, problem["code"]) == (404, "not_found")
 
 
-async def test_a_body_that_is_too_large_is_refused_before_it_is_read(service: Service) -> None:
-    status, problem = await service.post("/v1/channels/sms/callback", data=b"x" * 70_000)
+def bundle(*statuses: dict[str, Any]) -> dict[str, Any]:
+    """These receipts as Meta sends them together, signed."""
+    metadata = {"display_phone_number": "15550783881", "phone_number_id": WHATSAPP_NUMBER}
+    value = {"messaging_product": "whatsapp", "metadata": metadata, "statuses": statuses}
+    entry = {"id": WHATSAPP_ACCOUNT, "changes": [{"value": value, "field": "messages"}]}
+    body = orjson.dumps({"object": "whatsapp_business_account", "entry": [entry]})
+    return signed_by_meta(body)
+
+
+def signed_by_meta(body: bytes) -> dict[str, Any]:
+    signature = hmac.new(WHATSAPP_APP_SECRET.encode(), body, "sha256").hexdigest()
+    return {"data": BytesIO(body), "headers": {"X-Hub-Signature-256": f"sha256={signature}"}}
+
+
+def status_of(number: int, state: str, reference: str) -> dict[str, Any]:
+    """A receipt with everything that Meta tells."""
+    return {
+        "id": f"wamid.HBgNNDkxNTExMjM0NTY3OBUCABEYEjY0ODBFRURB{number:012X}",
+        "status": state,
+        "timestamp": "1750263773",
+        "recipient_id": STRANGER.removeprefix("+"),
+        "conversation": {
+            "id": "7d6f1cd7fd4a2fc4a1ab2d1dc6a9ab32",
+            "expiration_timestamp": "1750350180",
+            "origin": {"type": "utility"},
+        },
+        "pricing": {
+            "billable": True,
+            "pricing_model": "PMP",
+            "category": "utility",
+            "type": "regular",
+        },
+        "biz_opaque_callback_data": reference,
+    }
+
+
+async def test_a_bundle_of_a_thousand_receipts_is_taken_whole(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Other services of the account send, too: ours are somewhere among theirs."""
+    async with served(sandbox, **calling_back(sandbox, tmp_path, free_port())) as service:
+        ours = await deflects(service)
+        await becomes(service, ours, state="sent")
+        told_together = [status_of(n, "delivered", f"order-{n}." + "x" * 700) for n in range(1000)]
+        for place, state in ((999, "sent"), (500, "read"), (1, "delivered")):
+            told_together.insert(place, status_of(2000 + place, state, f"{ours}.1"))
+        request = bundle(*told_together)
+        assert request["data"].getbuffer().nbytes > 1_000_000
+        assert await taken(service, "/v1/channels/whatsapp/callback", request) == 200
+        assert (await told(service, f"/v1/deflections/{ours}"))["state"] == "read"
+        line = '{channel="whatsapp",outcome="unknown",state="delivered"} 1000.0'
+        await counts(service, f"broker_receipts_total{line}")
+
+
+async def unfinished(size: int) -> AsyncIterator[bytes]:
+    """A body whose length nobody tells."""
+    for _ in range(size // 65_536):
+        yield b" " * 65_536
+
+
+async def test_what_is_larger_than_metas_largest_bundle_is_refused(service: Service) -> None:
+    path = "/v1/channels/whatsapp/callback"
+    for size in (MAX_BYTES + 1, MAX_BYTES):
+        status, problem = await service.post(path, **signed_by_meta(b" " * size))
+        wanted = (413, "too_large") if size > MAX_BYTES else (400, "invalid_body")
+        assert (status, problem["code"]) == wanted
+    status, problem = await service.post(path, data=unfinished(2 * MAX_BYTES))
     assert (status, problem["code"]) == (413, "too_large")
+    status, problem = await service.post(path, data=unfinished(MAX_BYTES // 2))
+    assert (status, problem["code"]) == (403, "signature")
+
+
+async def test_a_form_that_is_longer_than_twilios_is_not_taken_apart(service: Service) -> None:
+    headers = {"Content-Type": FORM, "X-Twilio-Signature": "guessed"}
+    status, problem = await service.post(
+        "/v1/channels/sms/callback", data=b"a=b&" * 20_000, headers=headers
+    )
+    assert (status, problem["code"]) == (413, "too_large")
+
+
+async def test_whoever_sends_large_bodies_holds_up_large_bodies_only(service: Service) -> None:
+    path = "/v1/channels/whatsapp/callback"
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {MAX_BYTES}\r\n\r\n".encode()
+    slow = []
+    for _ in range(16):
+        _, writer = await asyncio.open_connection("127.0.0.1", int(service.url.rpartition(":")[2]))
+        writer.write(head + b" " * 100_000)
+        await writer.drain()
+        slow.append(writer)
+    try:
+        assert await taken(service, path, {"data": b"small"}) == 403
+        large = asyncio.create_task(taken(service, path, {"data": b" " * 100_000}))
+        done, _ = await asyncio.wait([large], timeout=0.3)
+        assert not done
+        assert await taken(service, path, {"data": b"small"}) == 403
+        assert await taken(service, path, {"data": BytesIO(b" " * (MAX_BYTES + 1))}) == 413
+        slow[0].close()
+        assert await asyncio.wait_for(large, 2) == 403
+    finally:
+        for writer in slow:
+            writer.close()
 
 
 @pytest.mark.parametrize("receipts", ["twice", "reversed"])

@@ -84,6 +84,8 @@ class ShakyStore(Store):
     """No call can be looked at."""
     standstill: asyncio.Event | None = None
     """Whatever is asked waits for it and fails then, as after SIGSTOP and SIGCONT."""
+    slow_s = 0.0
+    """How long each answer takes."""
     commits = 0
     deaf_to_commit: int | None = None
     """The commit, counted from 1, of which the answer is lost."""
@@ -96,6 +98,7 @@ class ShakyStore(Store):
         *,
         within: float | None = None,
     ) -> Any:
+        await asyncio.sleep(self.slow_s)
         if self.away:
             raise StoreUnavailableError("store: away", 1.0)
         if self.standstill is not None:
@@ -109,6 +112,7 @@ class ShakyStore(Store):
         return answer
 
     async def call(self, command: Awaitable[Any], *, within: float | None = None) -> Any:
+        await asyncio.sleep(self.slow_s)
         answer = await super().call(command, within=within)
         if self.unreadable:
             raise StoreUnavailableError("store: unreadable", 1.0)

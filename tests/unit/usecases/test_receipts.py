@@ -149,6 +149,28 @@ async def test_without_a_store_nothing_is_promised_and_the_repeat_is_taken(told:
     await told.world.until(record, lambda now: state(now) is MessageState.READ)
 
 
+async def test_a_bundle_of_receipts_does_not_wait_for_the_store_once_for_each(told: Told) -> None:
+    record = await told.sent()
+    others = [Receipt(ReceiptState.DELIVERED, f"wamid.{n}") for n in range(60)]
+    callback = told.whatsapp.callback(*others, told.said(ReceiptState.READ))
+    told.world.store.slow_s, began = 0.02, told.world.clock.time()
+    await told.tells("whatsapp", callback)
+    took, told.world.store.slow_s = told.world.clock.time() - began, 0.0
+    assert took < 0.6, "half of what one after the other takes"
+    await told.world.until(record, lambda now: state(now) is MessageState.READ)
+    assert told.counted("whatsapp", "delivered", "unknown") == 60
+
+
+async def test_receipts_of_one_message_that_come_together_settle_on_the_furthest(
+    told: Told,
+) -> None:
+    record = await told.sent()
+    states = [ReceiptState.READ, ReceiptState.SENT, ReceiptState.DELIVERED, ReceiptState.FAILED] * 5
+    await told.tells("whatsapp", told.whatsapp.callback(*map(told.said, states)))
+    await told.world.until(record, lambda now: state(now) is MessageState.READ)
+    assert len(told.whatsapp.taken) == 1
+
+
 async def test_how_long_a_delivery_took_is_counted_once(told: Told) -> None:
     await told.sent()
     callback = told.whatsapp.callback(told.said(ReceiptState.DELIVERED))
