@@ -33,7 +33,7 @@ LEVELS = ("unit", "contract", "integration", "e2e", "chaos")
 TESTS = Path(__file__).parent
 IN_CI = bool(os.environ.get("CI"))
 NEEDS_SPECS = "BROKER_SPECS names no folder with the vendors' API descriptions"
-START_S = 5.0
+START_S = 20.0
 
 settings.register_profile("broker", deadline=None, derandomize=IN_CI)
 settings.load_profile("broker")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+from tests.timely import timely
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,27 +57,23 @@ async def test_reference_finds_who_the_number_did_not(service: Service) -> None:
 async def test_automation_without_wait_is_answered_at_once_and_the_write_follows(
     service: Service,
 ) -> None:
-    call = await service.rings("slow")
-    began = time.monotonic()
-    status, answer = await service.post(
-        "/v1/calls", {"call_id": call["call_id"], "from": call["from"]}
-    )
+    async def asked() -> tuple[int, dict[str, Any]]:
+        call = await service.rings("slow")
+        return await service.post("/v1/calls", {"call_id": call["call_id"], "from": call["from"]})
+
+    status, answer = await timely(asked, 0.5)
     assert (status, answer["lookup"], answer["route"]) == (202, "pending", None)
-    assert time.monotonic() - began < 0.5
 
 
 async def test_deadline_is_kept_and_the_late_answer_still_counts(
     serve: Callable[..., Any],
 ) -> None:
-    async with serve(lookup={"deadline_ms": 300, "late_ms": 4000}) as service:
-        began = time.monotonic()
-        call, answer = await service.starts("slow")
+    async with serve(lookup={"deadline_ms": 300, "late_ms": 20_000}) as service:
+        call, answer = await timely(lambda: service.starts("slow"), 1.5)
         assert (answer["lookup"], answer["route"]) == ("timeout", "reference")
-        assert time.monotonic() - began < 1.5
-        for _ in range(100):
-            if (await service.session(call))["variables"].get("ivr.lookup") == "found":
-                break
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(20):
+            while (await service.session(call))["variables"].get("ivr.lookup") != "found":
+                await asyncio.sleep(0.05)
         assert (await service.session(call))["variables"]["ivr.route"] == "premium"
 
 
@@ -95,9 +92,8 @@ async def test_two_calls_at_once_never_see_each_other(service: Service) -> None:
         """Whom the call's session shows in the end, and who it is."""
         call = await service.rings(persona)
         body = {name: call[name] for name in ("call_id", "session_id", "from")}
+        assert (await service.post("/v1/calls", body))[0] == 202
         async with asyncio.timeout(40):
-            while (await service.post("/v1/calls", body))[0] == 503:
-                await asyncio.sleep(0.1)  # a busy machine may miss the store's 150 ms
             while "ivr.email" not in (shown := (await service.session(call))["variables"]):
                 await asyncio.sleep(0.1)
         return shown["ivr.email"], call["email"]
@@ -198,12 +194,11 @@ async def test_trace_tells_what_happened_without_a_person_in_it(service: Service
 async def test_quiet_call_is_over_after_its_idle_time(serve: Callable[..., Any]) -> None:
     async with serve(store={"call_idle_s": 1}) as service:
         call, _ = await service.starts("premium")
-        for _ in range(60):
-            _, kept = await service.get(f"/v1/calls/{call['call_id']}")
-            if kept["outcome"]:
-                break
-            await asyncio.sleep(0.05)
-        assert kept["outcome"] == "premium"
+        path = f"/v1/calls/{call['call_id']}"
+        async with asyncio.timeout(20):
+            while not (outcome := (await service.get(path))[1]["outcome"]):
+                await asyncio.sleep(0.05)
+        assert outcome == "premium"
 
 
 async def test_tracking_email_asked_for_while_nobody_is_found_is_refused_in_the_end(
@@ -212,6 +207,8 @@ async def test_tracking_email_asked_for_while_nobody_is_found_is_refused_in_the_
     call = await service.rings("unknown")
     body = {"call_id": call["call_id"], "session_id": call["session_id"], "from": call["from"]}
     await service.post("/v1/calls", body)
-    path = f"/v1/calls/{call['call_id']}/tracking-email?wait_ms=1000"
-    status, answer = await service.post(path, {})
-    assert (status, answer["code"]) == (409, "nothing_to_send")
+    path = f"/v1/calls/{call['call_id']}/tracking-email?wait_ms=300"
+    async with asyncio.timeout(20):
+        while (refused := await service.post(path, {}))[0] == 202:
+            pass
+    assert (refused[0], refused[1]["code"]) == (409, "nothing_to_send")

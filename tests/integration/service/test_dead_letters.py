@@ -20,8 +20,8 @@ async def test_refused_message_is_listed_and_sent_exactly_once_by_retry(
         await service.http.put(faults, json={"smtp": {"mode": "reject"}})
         call, _ = await service.starts("standard")
         path = f"/v1/calls/{call['call_id']}"
-        await service.post(f"{path}/tracking-email?wait_ms=5000", {})
-        await service.post(f"{path}/end", {})
+        await service.tells(f"{path}/tracking-email?wait_ms=5000", {})
+        await service.tells(f"{path}/end", {})
         letter = f"{call['call_id']}/message:tracking"
         (shown,), _ = await act(settings, "list", [])
         assert letter in shown

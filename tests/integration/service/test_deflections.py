@@ -63,7 +63,7 @@ async def outbox(service: Service, to: str) -> list[dict[str, Any]]:
 async def shown(service: Service, call_id: str, name: str, value: Any) -> None:
     """The session of the call gets to show it."""
     url = f"{service.sandbox.base_url}/_sandbox/calls/{call_id}"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             async with service.http.get(url) as response:
                 if (await response.json())["variables"].get(name) == value:

@@ -43,10 +43,10 @@ async def _tracked(service: Service) -> dict[str, Any]:
     """A call that is over, with everything a call can leave: message, link, counted failure."""
     call, _ = await service.starts("standard", extra_note="mine")
     reference = {"reference": "0000000"}
-    await service.post(f"/v1/calls/{call['call_id']}/reference?wait_ms=3000", reference)
+    await service.tells(f"/v1/calls/{call['call_id']}/reference?wait_ms=3000", reference)
     path = f"/v1/calls/{call['call_id']}/tracking-email?wait_ms=5000"
-    assert (await service.post(path, {}))[1]["state"] == "sent"
-    await service.post(f"/v1/calls/{call['call_id']}/end", {})
+    assert (await service.tells(path, {}))[1]["state"] == "sent"
+    await service.tells(f"/v1/calls/{call['call_id']}/end", {})
     return call
 
 
@@ -67,7 +67,7 @@ async def test_nothing_of_an_erased_person_is_left_in_redis_nor_in_its_file(
         before = await _everything(client)
         assert all(value in before for value in personal)
         who = call["from"] if by == "number" else call["email"]
-        status, answer = await service.post("/v1/erasures", {by: who})
+        status, answer = await service.tells("/v1/erasures", {by: who})
         assert (status, answer) == (
             202,
             {"success": True, "state": "erased", "calls": 1, "links": 1, "cached": 1},

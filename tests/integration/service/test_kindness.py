@@ -26,7 +26,7 @@ async def test_one_lookup_at_a_time_is_one_at_a_time(
     serve: Callable[..., Any], configuration: dict[str, Any]
 ) -> None:
     shop = configuration["crm"]["shop"] | {"max_concurrency": 1}
-    async with serve(crm={"shop": shop}) as service:
+    async with serve(crm={"shop": shop}, lookup={"deadline_ms": 500}) as service:
         slow = await service.rings("slow")
         body = {name: slow[name] for name in ("call_id", "session_id", "from", "to")}
         await service.post("/v1/calls", body)

@@ -38,7 +38,7 @@ async def _calls_again(service: Service, before: dict[str, Any]) -> tuple[Any, A
 
 
 async def _learned(service: Service) -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         while not await _keys(service):
             await asyncio.sleep(0.01)
 

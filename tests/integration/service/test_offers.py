@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from broker.sandbox.server import Sandbox
+    from tests.integration.service.conftest import Service
 
 RULES = """
 [[rule]]
@@ -45,6 +46,13 @@ def offering(sandbox: Sandbox, rules: Path, **more: Any) -> dict[str, Any]:
     return changes | {"platform": {"live_figures": True}}
 
 
+async def figures_told(service: Service) -> None:
+    """Until the platform has told them: no call waits longer than 300 ms for them."""
+    async with asyncio.timeout(20):
+        while (await service.broker.figures.now()).missing:
+            await asyncio.sleep(0.01)
+
+
 async def test_the_flow_asks_and_the_platform_tells_how_busy_it_is(
     sandbox: Sandbox, rules: Path
 ) -> None:
@@ -52,6 +60,7 @@ async def test_the_flow_asks_and_the_platform_tells_how_busy_it_is(
     async with served(sandbox, **offering(sandbox, rules)) as service:
         call_id = await calls(service, MOBILE)
         path = f"/v1/calls/{call_id}/offer"
+        await figures_told(service)
         answer = await said(service, path, {"prompts_heard": 1, "branch": "billing"})
         assert {key: answer[key] for key in ("offer", "forced", "channels", "text", "rule")} == {
             "offer": True,
@@ -128,6 +137,7 @@ async def test_an_unreplaced_placeholder_is_what_nobody_said(sandbox: Sandbox, r
     async with served(sandbox, **offering(sandbox, rules)) as service:
         call_id = await calls(service, MOBILE)
         body = {"ewt_seconds": "{queue.ewt}", "agents_available": "", "prompts_heard": 1}
+        await figures_told(service)
         assert (await said(service, f"/v1/calls/{call_id}/offer", body))["rule"] == "busy"
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
 import aiohttp
 import pytest
+
+from tests.timely import timely
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,10 +146,9 @@ async def test_too_large_a_body_is_refused_by_its_length_before_it_comes(
 ) -> None:
     reader, writer = await asyncio.open_connection(*_address(service))
     writer.write(b"POST /v1/calls HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
-    began = time.monotonic()
-    head = await reader.readuntil(b"\r\n\r\n")
+    async with asyncio.timeout(5):  # who waits for the body hears of its own time limit
+        head = await reader.readuntil(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 413")
-    assert time.monotonic() - began < 1
     writer.close()
 
 
@@ -296,12 +296,13 @@ async def test_store_that_is_away_refuses_the_call_within_200_ms(
     serve: Callable[..., Any],
 ) -> None:
     async with serve(store={"url": "redis://127.0.0.1:1/0"}) as service:
-        began = time.monotonic()
-        async with service.http.post(
-            f"{service.url}/v1/calls", json={"call_id": uuid4().hex}
-        ) as response:
-            answer = await response.json(content_type=None)
-        assert time.monotonic() - began < REFUSED_WITHIN_S
+
+        async def refused() -> tuple[aiohttp.ClientResponse, dict[str, Any]]:
+            url, body = f"{service.url}/v1/calls", {"call_id": uuid4().hex}
+            async with service.http.post(url, json=body) as response:
+                return response, await response.json(content_type=None)
+
+        response, answer = await timely(refused, REFUSED_WITHIN_S)
         assert (response.status, answer["code"]) == (503, "store_unavailable")
         assert response.headers["Retry-After"] == "1"
         assert (await service.get("/livez"))[0] == 200
@@ -326,11 +327,10 @@ async def test_store_that_hangs_refuses_every_request_within_200_ms(
         url = f"redis://127.0.0.1:{hanging.getsockname()[1]}/0"
         async with serve(store={"url": url}) as service:
             headers = {"Idempotency-Key": "k1"}
-            began = time.monotonic()
-            status, answer = await service.post(f"/v1/calls{path}", body, headers=headers)
-            took = time.monotonic() - began
+            status, answer = await timely(
+                lambda: service.post(f"/v1/calls{path}", body, headers=headers), REFUSED_WITHIN_S
+            )
         assert (status, answer["code"]) == (503, "store_unavailable")
-        assert took < REFUSED_WITHIN_S
 
 
 async def test_reference_of_a_child_leg_opens_no_call(service: Service) -> None:

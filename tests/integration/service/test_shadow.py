@@ -45,7 +45,7 @@ async def lines(settings: Settings, asked: int) -> list[str]:
 
 
 async def _erased(service: Service, number: str) -> None:
-    assert (await service.post("/v1/erasures", {"number": number}))[0] == 202
+    assert (await service.tells("/v1/erasures", {"number": number}))[0] == 202
 
 
 async def test_differences_are_printed_with_their_calls_and_go_when_a_person_is_erased(
@@ -92,7 +92,7 @@ async def test_a_difference_names_the_fields_and_no_values(
         other = f"N-1,{call['from']},{call['email']},false,{call['track_id']}"
         (tmp_path / "new.csv").write_text(f"{CSV}{other}\n")
         body = {name: call[name] for name in ("call_id", "session_id", "from", "to")}
-        await service.post("/v1/calls?wait_ms=5000", body)
+        await service.tells("/v1/calls?wait_ms=5000", body)
         printed = "\n".join(await lines(service.broker.parts.settings, 1))
         assert "differs in: " in printed
         assert "premium false / true" in printed

@@ -130,8 +130,7 @@ async def test_keys_change_under_load_without_a_refusal(serve: Callable[..., Any
         await two_more()
         over = True
         await load
-        assert 202 in statuses
-        assert 401 not in statuses  # a busy machine may miss the store's 150 ms: 503
+        assert set(statuses) == {202}
         status, _ = await service.post("/v1/calls", {}, headers={"X-Api-Key": old})
         assert status == 401
 

@@ -76,14 +76,14 @@ async def test_a_replica_killed_while_it_sends_leaves_one_message(
     async with ScriptedServer(hang(), otherwise=reply({"id": "m-1"})) as receiver:
         hook = {**tables(sandbox)["channels"]["hook"], "url": receiver.url}
         changes: dict[str, Any] = {"store": store, "channels": {"hook": hook}, **HOOKED}
-        async with served(sandbox, **changes) as dying, served(sandbox, **changes) as heir:
+        async with served(sandbox, **changes) as dying:
             call, _ = await dying.starts("standard")
-            await until(dying, call, MessageState.SENDING)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while not receiver.asked:
                     await asyncio.sleep(0.01)
             await kill(dying)
-            message = await until(heir, call, MessageState.SENT)
+            async with served(sandbox, **changes) as heir:
+                message = await until(heir, call, MessageState.SENT)
     assert message["attempts"] == 2
     keys = [asked.headers["Idempotency-Key"] for asked in receiver.asked]
     assert keys == [f"{call['call_id']}|{TRACKING}"] * 2
