@@ -26,6 +26,7 @@ from broker.parts import open_parts
 from broker.platforms.answer import AnswerPlatform
 from broker.ports import CrmAdapter, Options
 from broker.settings import from_mapping, load
+from tests.timely import TRIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -349,8 +350,11 @@ def test_lookup_tells_who_failed_who_was_late_and_who_never_answered(
 ) -> None:
     content = tables("slow", "away", "hangs", deadline_ms=30, late_ms=150)
     config = written(tmp_path / "broker.toml", content)
-    assert main(["lookup", "--config", config, "--phone", KNOWN]) == 0
-    told = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+    for _ in range(TRIES):  # a machine that is late may leave the slow one no time
+        assert main(["lookup", "--config", config, "--phone", KNOWN]) == 0
+        told = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+        if "(late)" in told["slow"]:
+            break
     assert "(late)" in told["slow"]
     assert "extra=tier:A***" in told["slow"]
     assert "error" in told["away"]

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
 CAP = 4096
 SOON_S = 0.1
-GRACE_S = 1.0
+GRACE_S = 5.0
+"""Far below what an answer would take that is waited for."""
 
 
 @pytest.fixture
@@ -176,7 +177,7 @@ async def test_a_body_over_the_cap_is_given_up_at_once(
 ) -> None:
     server.script.append(answer)
     began = time.monotonic()
-    error = await failure(client, within=5.0)
+    error = await failure(client, within=30.0)
     assert isinstance(error, PermanentError)
     assert f"more than {CAP} bytes" in str(error)
     assert time.monotonic() - began < GRACE_S
@@ -190,7 +191,7 @@ async def test_a_compressed_answer_is_read(client: JsonClient, server: ScriptedS
 
 @pytest.mark.parametrize(
     "answer",
-    [hang(), hang_mid_body({"a": 1}), drip({"a": "b" * 100}, 0.02)],
+    [hang(), hang_mid_body({"a": 1}), drip({"a": "b" * 100}, 0.08)],
     ids=["silence", "silence within the body", "one byte at a time"],
 )
 async def test_the_deadline_is_one_for_everything(
@@ -250,9 +251,13 @@ async def test_a_request_cut_by_the_caller_leaves_the_client_working(
     client: JsonClient, server: ScriptedServer
 ) -> None:
     server.script.append(hang())
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await client.request("GET", "/x")
+    asking = asyncio.create_task(client.request("GET", "/x", within=60.0))
+    async with asyncio.timeout(20):
+        while not server.asked:
+            await asyncio.sleep(0.005)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
     assert (await client.request("GET", "/x")).status == 200
 
 

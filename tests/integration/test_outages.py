@@ -106,11 +106,11 @@ async def test_an_answer_of_the_other_side_is_no_outage(
     assert crm.state is BreakerState.CLOSED
 
 
-async def test_a_deadline_too_short_for_any_answer_is_no_outage(
-    client: JsonClient, crm: Dependency, server: ScriptedServer
-) -> None:
+async def test_a_deadline_too_short_for_any_answer_is_no_outage(server: ScriptedServer) -> None:
     server.otherwise = hang()
-    await asked(client, 6, within=0.05)
+    crm = Dependency("crm.shop", monotonic=lambda: 0.0)  # no machine is so late that it was fair
+    async with open_session(LOOPBACK, crm) as http:
+        await asked(JsonClient(http, server.url, name="rest"), 6, within=0.05)
     assert crm.state is BreakerState.CLOSED
 
 

@@ -48,9 +48,10 @@ async def test_a_number_lookup_takes_none_of_the_stores_time(store: Store) -> No
     store_answers_within(GIVEN_S)
     began = time.monotonic()
     await check.refusal(AMERICAN)
+    left = left_s()
     took = time.monotonic() - began
     assert lookup.asked == [AMERICAN.e164]
-    assert left_s() >= GIVEN_S - took + 0.9 * TAKES_S
+    assert left >= GIVEN_S - took + 0.9 * TAKES_S
 
 
 async def test_figures_that_come_late_take_none_of_the_stores_time() -> None:
@@ -59,8 +60,9 @@ async def test_figures_that_come_late_take_none_of_the_stores_time() -> None:
     store_answers_within(GIVEN_S)
     began = time.monotonic()
     assert await figures.now() == LATE
+    left = left_s()
     took = time.monotonic() - began
-    assert left_s() >= GIVEN_S - took + 0.9 * TAKES_S
+    assert left >= GIVEN_S - took + 0.9 * TAKES_S
     await figures.aclose()
 
 

@@ -22,6 +22,7 @@ from broker.stores.connection import Store, open_store
 from broker.stores.rate import RedisRate
 from broker.testing.loopback import LOOPBACK
 from broker.testing.scripted_server import ScriptedServer, raw
+from tests.contract.test_ledger import PATIENCE_S, PatientStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,10 +40,16 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 @asynccontextmanager
 async def replica(
-    server: ScriptedServer, redis_url: str, prefix: str, per_s: float = PER_S
+    server: ScriptedServer,
+    redis_url: str,
+    prefix: str,
+    per_s: float = PER_S,
+    *,
+    patient: bool = True,
 ) -> AsyncIterator[JsonClient]:
-    """A client as one process has it."""
-    store = Store(open_store(redis_url, command_timeout_s=0.5), prefix, timeout_s=0.5)
+    """A client as one process has it; where `patient`, a late loop takes no store for away."""
+    kind, seconds = (PatientStore, PATIENCE_S) if patient else (Store, 0.5)
+    store = kind(open_store(redis_url, command_timeout_s=seconds), prefix, timeout_s=seconds)
     shared = RedisRate(store, StoreClock(), "crm.shop", per_s)
     rate = SharedRate(shared, LocalRate(per_s))
     try:
@@ -79,18 +86,19 @@ async def test_a_retry_after_told_to_one_replica_holds_for_the_other(
             await one.request("GET", "/x", within=20.0)
         with pytest.raises(NotAskedError) as refused:
             await other.request("GET", "/x", within=20.0)
-    assert refused.value.retry_after == pytest.approx(30, abs=2)
+    assert refused.value.retry_after is not None
+    assert 20 < refused.value.retry_after <= 30
     assert len(server.asked) == 1
 
 
 async def test_a_store_that_hangs_holds_a_request_up_but_once(
     server: ScriptedServer, private_redis: RedisServer
 ) -> None:
-    async with replica(server, private_redis.url, "t", 1000.0) as client:
+    async with replica(server, private_redis.url, "t", 1000.0, patient=False) as client:
         await client.request("GET", "/x", within=20.0)
         with private_redis.hung():
             began = time.monotonic()
-            for _ in range(40):
+            for _ in range(80):  # 8 s, if it held each of them up
                 await client.request("GET", "/x", within=20.0)
-            assert time.monotonic() - began < 2.0
-    assert len(server.asked) == 41
+            assert time.monotonic() - began < 5.0
+    assert len(server.asked) == 81

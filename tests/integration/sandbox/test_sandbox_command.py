@@ -17,6 +17,7 @@ from broker.sandbox import credentials
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+SOON_S = 30.0
 START = """
 import argparse, sys
 from broker.cli import sandbox
@@ -45,7 +46,7 @@ async def process() -> AsyncIterator[asyncio.subprocess.Process]:
 async def said(process: asyncio.subprocess.Process) -> str:
     """What the command prints once it serves."""
     assert process.stdout is not None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SOON_S):
         return (await process.stdout.readuntil(b"Ctrl-C\n")).decode()
 
 
@@ -59,7 +60,7 @@ async def test_it_says_what_it_serves_and_stops_cleanly(
     async with ClientSession() as http, http.get(f"{url}/track/TRK-PREMIUM-001") as page:
         assert page.status == 200
     process.send_signal(signal_number)
-    out, err = await asyncio.wait_for(process.communicate(), 5)
+    out, err = await asyncio.wait_for(process.communicate(), SOON_S)
     assert (process.returncode, out, err) == (0, b"stopped\n", b"")
 
 
@@ -68,7 +69,7 @@ async def test_a_port_in_use_is_one_clear_sentence(option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ports = {"--port": "0", "--smtp-port": "0", option: str(taken.getsockname()[1])}
         process = await command(*(word for pair in ports.items() for word in pair))
-        out, err = await asyncio.wait_for(process.communicate(), 10)
+        out, err = await asyncio.wait_for(process.communicate(), SOON_S)
     assert (process.returncode, out) == (1, b"")
     (line,) = err.decode().splitlines()
     assert line.startswith("broker sandbox: cannot listen")
@@ -77,7 +78,7 @@ async def test_a_port_in_use_is_one_clear_sentence(option: str) -> None:
 async def test_it_writes_the_configuration_of_a_broker_in_front_of_it_and_exits() -> None:
     options = ("--host", "127.0.0.2", "--port", "4711", "--smtp-port", "4712")
     process = await command(*options, "--print-config")
-    out, err = await asyncio.wait_for(process.communicate(), 10)
+    out, err = await asyncio.wait_for(process.communicate(), SOON_S)
     assert (process.returncode, err) == (0, b"")
     tables = tomllib.loads(out.decode())
     addresses = (tables["platform"]["base_url"], tables["crm"]["shop"]["options"]["base_url"])

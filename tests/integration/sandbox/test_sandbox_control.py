@@ -69,7 +69,7 @@ async def test_the_history_shows_every_write_with_its_time(client: Client) -> No
         ("calls", {"app.a": 1}),
     ]
     times = [write["at_ms"] for write in shown["writes"]]
-    assert 0 <= times[0] <= times[1] <= times[2] <= shown["age_ms"] < 5000
+    assert 0 <= times[0] <= times[1] <= times[2] <= shown["age_ms"] < 60_000
 
 
 @pytest.mark.parametrize(

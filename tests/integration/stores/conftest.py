@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pytest
 
@@ -19,9 +19,11 @@ from broker.testing.ledger_kit import call
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from broker.domain.record import Record
+
+T = TypeVar("T")
 
 LEASE_S = 1.5
 BACK_WITHIN_S = 10.0
@@ -106,10 +108,15 @@ async def accepted(ledger: RedisLedger, within_s: float = BACK_WITHIN_S) -> Reco
 
     The first one on a new connection, or on a busy machine, may need more than its 150 ms.
     """
+    return (await patiently(lambda: ledger.accept(call(time.time())), within_s)).record
+
+
+async def patiently(ask: Callable[[], Awaitable[T]], within_s: float = BACK_WITHIN_S) -> T:
+    """The store's answer, asked for again if it does not come in time."""
     until = time.perf_counter() + within_s
     while True:
         try:
-            return (await ledger.accept(call(time.time()))).record
+            return await ask()
         except StoreUnavailableError as error:
             if time.perf_counter() > until:
                 raise AssertionError(str(error)) from None

@@ -10,7 +10,14 @@ import pytest
 
 from broker.domain.errors import ConfigError, StoreUnavailableError
 from broker.testing.ledger_kit import call
-from tests.integration.stores.conftest import accept, accepted, answer_of, in_time, ledger_on
+from tests.integration.stores.conftest import (
+    accept,
+    accepted,
+    answer_of,
+    in_time,
+    ledger_on,
+    patiently,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +42,7 @@ async def test_disk_that_is_synced_always_is_enough(
     start_redis: Callable[..., RedisServer], connect: Connect
 ) -> None:
     store = connect(start_redis(*ALWAYS).url, "durable")
-    assert await store.check() == []
+    assert await patiently(store.check) == []
     await accepted(ledger_on(store))
 
 
@@ -55,7 +62,7 @@ async def test_neither_such_a_disk_nor_a_replica_stops_the_start(
 ) -> None:
     store = connect(private_redis.url, "durable")
     with pytest.raises(ConfigError, match="appendfsync always, or a replica"):
-        await store.check()
+        await patiently(store.check)
 
 
 async def test_replica_that_is_slow_for_a_moment_does_not_stop_the_start(
@@ -73,8 +80,8 @@ async def test_accept_waits_for_a_replica(
     pair: tuple[RedisServer, RedisServer], connect: Connect
 ) -> None:
     master, replica = pair
-    store, ledger = connect(master.url, "durable"), None
-    await store.check()
+    store = connect(master.url, "durable")
+    await patiently(store.check)
     ledger = ledger_on(store)
     kept = await accepted(ledger)
     copy = connect(replica.url)
@@ -118,7 +125,7 @@ async def test_without_its_replica_no_lease_is_renewed(
     master, replica = pair
     ledger = ledger_on(connect(master.url, "durable"))
     await accepted(ledger)
-    saved = await ledger.accept(call(time.time()))
+    saved = await patiently(lambda: ledger.accept(call(time.time())))
     with replica.hung(), pytest.raises(StoreUnavailableError, match="no replica confirmed"):
         await ledger.renew(saved.leases)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import RedisServer
 
-TIMEOUT_S = 0.4
+TIMEOUT_S = 1.2
 
 
 @asynccontextmanager

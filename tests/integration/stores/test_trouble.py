@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,7 @@ from tests.integration.stores.conftest import (
     answer_of,
     in_time,
     ledger_on,
+    patiently,
 )
 
 if TYPE_CHECKING:
@@ -97,8 +99,9 @@ async def test_slow_redis_is_refused_in_time(private_redis: RedisServer, connect
     store = connect(private_redis.url)
     ledger = ledger_on(store)
     await accepted(ledger)
-    await store.client.client_pause(1000)
+    await store.client.client_pause(60_000, all=False)  # all that may write
     assert in_time([await accept(ledger) for _ in range(3)])
+    await store.client.client_unpause()
     await accepted(ledger)
 
 
@@ -111,8 +114,9 @@ async def test_redis_that_takes_200_ms_for_everything_is_refused_in_time_and_los
         kept = await accepted(ledger)
         delay.seconds = 0.2
         assert in_time([await accept(ledger) for _ in range(5)])
-        assert await ledger.find(kept.id) == kept
-        saved = await ledger.update(kept.id, lambda record: replace(record, disposition="slow"))
+        assert await patiently(lambda: ledger.find(kept.id)) == kept
+        slow = partial(replace, disposition="slow")
+        saved = await patiently(lambda: ledger.update(kept.id, slow))
         assert saved.record.disposition == "slow"
         delay.seconds = 0.0
         await accepted(ledger)
