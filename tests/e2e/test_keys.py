@@ -81,8 +81,7 @@ async def test_a_key_is_changed_without_a_restart_and_without_a_refusal(
         await ivr.two_more()
         ivr.over = True
         await calls
-        assert 202 in ivr.statuses
-        assert set(ivr.statuses) <= {202, 503}  # a busy machine may miss the store's 150 ms
+        assert set(ivr.statuses) == {202}
         assert await ivr.call(OLD) == 401
 
 
@@ -97,10 +96,10 @@ async def test_keys_that_cannot_be_read_leave_the_old_ones_and_are_named_in_the_
         for fault in ("", "too-short"):
             file.write_text(fault)
             await read_again(broker.program, UNCHANGED)
-            assert await ivr.call(OLD) in {202, 503}
+            assert await ivr.call(OLD) == 202
         file.unlink()
         await read_again(broker.program, UNCHANGED)
-        assert await ivr.call(OLD) in {202, 503}
+        assert await ivr.call(OLD) == 202
     faults = [line for line in broker.program.said.splitlines() if UNCHANGED in line]
     assert all("server.clients.ivr.key" in line for line in faults), faults
     assert not any("too-short" in line for line in faults)

@@ -36,8 +36,8 @@ async def test_a_broker_killed_before_the_write_finishes_the_call_once_it_is_bac
 async def test_a_stopped_broker_accepts_a_little_longer_then_finishes_its_calls_and_exits_with_0(
     serve: Callable[..., BrokerProcess], story: Story
 ) -> None:
-    await story.slow_crm(2000)
-    broker = serve(BROKER_SERVER__DRAIN_DELAY_S="1")
+    await story.slow_crm(2500)
+    broker = serve(BROKER_SERVER__DRAIN_DELAY_S="1.5")
     call, late_call = [await story.rings("standard") for _ in range(2)]
     await story.starts(broker.base_url, call)
     assert await story.readiness(broker.base_url) == (200, "ready")
