@@ -42,6 +42,10 @@ class Lease:
     """Of the accept: tells this record from one that was accepted anew under the same id."""
 
     @property
+    def known(self) -> Known:
+        return Known(self.record, self.revision, self.nonce)
+
+    @property
     def member(self) -> str:
         return f"{self.call_id}|{self.work}"
 
@@ -49,6 +53,16 @@ class Lease:
     def name(self) -> str:
         """`number`, `reference-1`, `tracking`: the work without its kind."""
         return self.work.partition(":")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A record as the ledger had it: what is changed on it need not be read again."""
+
+    record: Record
+    revision: int
+    nonce: str
+    """Of the accept: see `Lease`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +140,18 @@ class Ledger(ABC):
         """
 
     @abstractmethod
+    async def read(self, any_id: str) -> Known | None:
+        """A call by its id or any alias, for whoever means to change it."""
+
     async def find(self, any_id: str) -> Record | None:
-        """The record of a call, by its id or any alias."""
+        """The same, for whoever only looks."""
+        known = await self.read(any_id)
+        return known.record if known is not None else None
 
     @abstractmethod
     async def update(
         self,
-        call_id: str,
+        call: str | Known,
         change: Callable[[Record], Record],
         lease: Lease | None = None,
         notes: Sequence[Note] = (),
@@ -141,6 +160,7 @@ class Ledger(ABC):
     ) -> Saved:
         """Apply a pure `change`; it may run more than once, on whatever is the newest record.
 
+        With a `lease` what that knows comes before `call`, an id or what was read.
         `notes` go to the call's trace in the same step. So do `guards`, which may forbid it; with
         them a change that changes nothing does nothing at all.
 

@@ -17,7 +17,17 @@ from broker.domain.consents import CONSENTS_KEPT_S
 from broker.domain.errors import FencedError, StoreUnavailableError, UnknownCallError
 from broker.domain.messages import is_ours
 from broker.domain.people import hashed, people_of
-from broker.ports import SUSPECT_TRIES, DeadLetter, Due, Erased, Lease, Ledger, Position, Saved
+from broker.ports import (
+    SUSPECT_TRIES,
+    DeadLetter,
+    Due,
+    Erased,
+    Known,
+    Lease,
+    Ledger,
+    Position,
+    Saved,
+)
 from broker.stores.codec import VERSION, decode, encode
 from broker.stores.guards import guard_params, refuse_forbidden
 from broker.stores.works import (
@@ -101,31 +111,32 @@ class RedisLedger(Ledger):
         known = decode(answer[4])
         return Saved(known, known)
 
-    async def find(self, any_id: str) -> Record | None:
-        found = await self._load(any_id)
-        return found[1] if found else None
-
-    async def _load(self, any_id: str) -> tuple[int, Record, str] | None:
-        """The revision, the record, the nonce of its accept."""
-        found = await self._read(any_id)
+    async def read(self, any_id: str) -> Known | None:
+        found = await self._found(any_id)
         if found is None:
             await self._store.stand_by_reads()
             # The proof may have come from another server than the answer: from the new master.
-            found = await self._read(any_id)
+            found = await self._found(any_id)
         return found
 
-    async def _read(self, any_id: str) -> tuple[int, Record, str] | None:
+    async def _of(self, any_id: str) -> Known:
+        known = await self.read(any_id)
+        if known is None:
+            raise UnknownCallError("no record of this call")
+        return known
+
+    async def _found(self, any_id: str) -> Known | None:
         if is_ours(any_id):
             return await self._of_owner(any_id) or await self._of_call(any_id)
         return await self._of_call(any_id) or await self._of_owner(any_id)
 
-    async def _of_call(self, call_id: str) -> tuple[int, Record, str] | None:
+    async def _of_call(self, call_id: str) -> Known | None:
         rev, doc, nonce = await self._store.call(
             self._store.client.hmget(self._call(call_id), ["rev", "doc", "nonce"])
         )
-        return (int(rev), decode(doc), (nonce or b"").decode()) if doc is not None else None
+        return Known(decode(doc), int(rev), (nonce or b"").decode()) if doc is not None else None
 
-    async def _of_owner(self, alias: str) -> tuple[int, Record, str] | None:
+    async def _of_owner(self, alias: str) -> Known | None:
         """The call that an alias leads to."""
         key = self._store.key("alias", alias)
         owner = await self._store.call(self._store.client.get(key))
@@ -133,17 +144,17 @@ class RedisLedger(Ledger):
 
     async def update(
         self,
-        call_id: str,
+        call: str | Known,
         change: Callable[[Record], Record],
         lease: Lease | None = None,
         notes: Sequence[Note] = (),
         *,
         guards: Guards | None = None,
     ) -> Saved:
-        known = await self._load(call_id) if lease is None else _held(lease)
-        if known is None:
-            raise UnknownCallError("no record of this call")
-        revision, before, nonce = known
+        known = lease.known if lease is not None else call
+        if isinstance(known, str):
+            known = await self._of(known)
+        revision, before, nonce = known.revision, known.record, known.nonce
         for _ in range(_TRIES):
             after = change(before)
             if (guards is not None or not notes) and after == before:  # comparing is what costs
@@ -438,10 +449,6 @@ class RedisLedger(Ledger):
 
     def _due_sets(self) -> list[str]:
         return [self._store.key("due", CALLS), self._store.key("due", MESSAGES)]
-
-
-def _held(lease: Lease) -> tuple[int, Record, str]:
-    return lease.revision, lease.record, lease.nonce
 
 
 def _checked(answer: Any) -> Any:

@@ -137,6 +137,31 @@ class LedgerKit:
         assert len(refused) < len(results)
         assert [error for error in refused if not isinstance(error, StoreUnavailableError)] == []
 
+    async def test_change_of_what_was_read_is_made_on_the_newest_record(
+        self, ledger: Ledger, rival: Ledger, now: float
+    ) -> None:
+        record = (await ledger.accept(call(now))).record
+        known = await ledger.read(record.aliases[0])
+        assert known is not None
+        assert known.record == record
+        mine, others = f"mine{uuid4().hex}", f"others{uuid4().hex}"
+        await rival.update(record.id, partial(add_alias, alias=others))
+        saved = await ledger.update(known, partial(add_alias, alias=mine))
+        assert saved.record.aliases == (*record.aliases, others, mine)
+        assert await rival.find(mine) == saved.record
+
+    async def test_change_of_what_was_read_and_then_erased_is_refused(
+        self, ledger: Ledger, rival: Ledger, now: float
+    ) -> None:
+        caller = own_number()
+        record = (await ledger.accept(call_from(caller, now))).record
+        known = await ledger.read(record.id)
+        assert known is not None
+        await rival.erase(caller)
+        with pytest.raises(UnknownCallError):
+            await ledger.update(known, partial(add_alias, alias=uuid4().hex))
+        assert await rival.find(record.id) is None
+
     async def test_change_of_an_unknown_call_is_refused(self, ledger: Ledger) -> None:
         with pytest.raises(UnknownCallError):
             await ledger.update(uuid4().hex, lambda record: record)

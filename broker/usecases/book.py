@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from broker.domain.guards import Guards
     from broker.domain.record import Record
     from broker.metrics import Metrics
-    from broker.ports import JobStarter, Lease, Ledger, Note, Saved
+    from broker.ports import JobStarter, Known, Lease, Ledger, Note, Saved
 
 log = structlog.get_logger("broker.call")
 
@@ -39,7 +39,7 @@ class Book:
 
     async def save(
         self,
-        call_id: str,
+        call: str | Known,
         change: Callable[[Record], Record],
         lease: Lease | None = None,
         notes: Sequence[Note] = (),
@@ -47,7 +47,7 @@ class Book:
         guards: Guards | None = None,
     ) -> Record:
         """Change a call; see `Ledger.update`. The record as it is now."""
-        saved = await self.ledger.update(call_id, change, lease, notes, guards=guards)
+        saved = await self.ledger.update(call, change, lease, notes, guards=guards)
         self._published(saved)
         return saved.record
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from broker.domain.call import Numbering
     from broker.domain.messages import Place
     from broker.domain.progress import Policy
-    from broker.ports import Clock, Counters
+    from broker.ports import Clock, Counters, Known
     from broker.usecases.book import Book
     from broker.usecases.number_check import NumberCheck
 
@@ -76,14 +77,15 @@ class Deflect:
         UnknownCallError; BadInputError with a code of `REFUSALS`.
         """
         self.policy.deflection.check(wish)
-        record = await self._known(any_id)
+        known = await self._known(any_id)
+        record = known.record
         wish = self._readable(wish, record.data.to)
         if record.message(DEFLECTION) is not None:
             return record
         places = await self._places(record, wish)
         if not places:
             raise BadInputError(REFUSALS[NO_RECIPIENT], code=NO_RECIPIENT)
-        return await self._queue(record, wish, places)
+        return await self._queue(known, wish, places)
 
     async def on_choice(self, any_id: str, key: str, branch: str | None) -> Chosen:
         """The caller pressed `key`. UnknownCallError; BadInputError `deflection_off`.
@@ -92,29 +94,34 @@ class Deflect:
         """
         rules = self.policy.deflection
         rules.check(Wish(by="check"))
-        record = await self._known(any_id)
+        known = await self._known(any_id)
         action = rules.action(branch, key) or INVALID
         kind, _, channel = action.partition(":")
         if kind == DEFLECT:
             wish = Wish(by=f"key:{key}", channel=channel or None, branch=branch)
-            return await self._choose_channel(record, wish)
+            return await self._choose_channel(known, wish)
         if kind == TRACK:
             now = self.clock.time()
-            record = await self.book.save(
-                record.id, lambda known: request_tracking(known, self.policy, now)
-            )
-        return await self._chose(record, kind)
+            also: Change = partial(request_tracking, policy=self.policy, now=now)
+            return await self._chose(known, kind, also)
+        return await self._chose(known, kind)
 
-    async def _choose_channel(self, record: Record, wish: Wish) -> Chosen:
+    async def _choose_channel(self, known: Known, wish: Wish) -> Chosen:
+        record = known.record
         places = await self._places(record, wish)
         if record.message(DEFLECTION) is None and not places:
-            return await self._chose(record, NO_RECIPIENT)
-        saved = await self._queue(record, wish, places, self._pressed(DEFLECT))
+            return await self._chose(known, NO_RECIPIENT)
+        saved = await self._queue(known, wish, places, self._pressed(DEFLECT))
         return Chosen(saved, DEFLECT)
 
-    async def _chose(self, record: Record, choice: str) -> Chosen:
+    async def _chose(self, known: Known, choice: str, also: Change | None = None) -> Chosen:
         note = {"at": self.clock.time(), "event": "chose", "choice": choice}
-        saved = await self.book.save(record.id, self._pressed(choice), notes=[note])
+        pressed = self._pressed(choice)
+
+        def change(record: Record) -> Record:
+            return pressed(also(record) if also is not None else record)
+
+        saved = await self.book.save(known, change, notes=[note])
         return Chosen(saved, saved.choice or choice)
 
     def _pressed(self, choice: str) -> Change:
@@ -151,12 +158,12 @@ class Deflect:
         if not places:
             raise BadInputError(REFUSALS[NO_RECIPIENT], code=NO_RECIPIENT)
         try:
-            known = (await self.book.open(record)).record
+            await self.book.open(record)
         except UnknownCallError:
             # The same wish came before and was erased with the person; this is a new consent.
             record = evolve(record, id=await self._same(f"{digest}|{record.id}"))
-            known = (await self.book.open(record)).record
-        return await self._queue(known, wish, places)
+            await self.book.open(record)
+        return await self._queue(await self._read(record.id), wish, places)
 
     async def _same(self, content: str) -> str:
         """The id that this content has, or had when it came before within the window."""
@@ -170,11 +177,17 @@ class Deflect:
             return None
         return record
 
-    async def _known(self, any_id: str) -> Record:
-        record = await self.book.ledger.find(any_id)
-        if record is None or record.standalone:
+    async def _known(self, any_id: str) -> Known:
+        known = await self._read(any_id)
+        if known.record.standalone:
             raise UnknownCallError("no record of this call")
-        return record
+        return known
+
+    async def _read(self, any_id: str) -> Known:
+        known = await self.book.ledger.read(any_id)
+        if known is None:
+            raise UnknownCallError("no record of this call")
+        return known
 
     def _readable(self, wish: Wish, called: str | None = None) -> Wish:
         """The wish with its number in E.164. BadInputError `no_recipient` if it is none."""
@@ -198,20 +211,16 @@ class Deflect:
         )
 
     async def _queue(
-        self,
-        record: Record,
-        wish: Wish,
-        places: tuple[Place, ...],
-        also: Change | None = None,
+        self, known: Known, wish: Wish, places: tuple[Place, ...], also: Change | None = None
     ) -> Record:
         """Consent and message are kept in one step: there is never one without the other."""
         now, handle = self.clock.time(), new_handle()
-        rules = self.policy.deflection
+        rules, record = self.policy.deflection, known.record
 
-        def change(known: Record) -> Record:
-            known = also(known) if also is not None else known
-            moved = deflect(known, wish, rules, places=places, handle=handle, now=now)
-            return heard(moved, self.policy, now) if moved is not known else known
+        def change(newest: Record) -> Record:
+            newest = also(newest) if also is not None else newest
+            moved = deflect(newest, wish, rules, places=places, handle=handle, now=now)
+            return heard(moved, self.policy, now) if moved is not newest else newest
 
         guards = None
         if record.message(DEFLECTION) is None and places:
@@ -220,7 +229,7 @@ class Deflect:
                 consents=(consent(record, wish, places, rules.prompt_version, now),),
             )
         note = self._note(wish, now)
-        return await self.book.save(record.id, change, notes=[note], guards=guards)
+        return await self.book.save(known, change, notes=[note], guards=guards)
 
     @staticmethod
     def _note(wish: Wish, now: float) -> dict[str, object]:

@@ -23,12 +23,13 @@ from broker.domain.guards import Guards
 from broker.domain.messages import Backoff, Message, MessageState
 from broker.domain.send_rules import SendRules
 from broker.domain.sending import SILENT, delayed, lost, not_sent, sending, sent, silent, suppressed
+from broker.ports import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from broker.domain.record import Record
-    from broker.ports import Channel, Clock, Envelope, Lease
+    from broker.ports import Channel, Clock, Envelope, Known
     from broker.usecases.book import Book
     from broker.usecases.compose import Compose
 
@@ -184,10 +185,10 @@ class Deliver:
         A success needs no lease: it is true whoever holds the message meanwhile, and it names its
         attempt.
         """
-        holding = lease if reason is not None else None
+        holding = lease if reason is not None else lease.known
         while True:
             try:
-                known = await self._save(holding or lease.call_id, change, reason, message, guards)
+                known = await self._save(holding, change, reason, message, guards)
             except StoreUnavailableError:
                 await self.clock.sleep(_ACK_RETRY_S)
             except UnknownCallError:
@@ -199,22 +200,22 @@ class Deliver:
 
     async def _save(
         self,
-        holder: Lease | str,
+        holder: Lease | Known,
         change: Callable[[Record], Record],
         reason: str | None,
         message: Message | None = None,
         guards: Guards | None = None,
     ) -> Record:
-        lease = None if isinstance(holder, str) else holder
-        call_id = holder if isinstance(holder, str) else holder.call_id
+        lease = holder if isinstance(holder, Lease) else None
+        known = holder.known if isinstance(holder, Lease) else holder
         event = "message_sent" if reason is None else "message_not_sent"
         note = {"at": self.clock.time(), "event": event, "reason": reason}
-        record = await self.book.save(call_id, change, lease, [note], guards=guards)
+        record = await self.book.save(known, change, lease, [note], guards=guards)
         for now in record.messages:
             if message is None or now.purpose == message.purpose:
                 log.info(
                     "message",
-                    call=call_id,
+                    call=record.id,
                     purpose=now.purpose,
                     channel=now.channel,
                     state=now.state,

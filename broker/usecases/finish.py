@@ -33,9 +33,10 @@ class Finish:
 
     async def on_end(self, any_id: str, disposition: str | None = None) -> Record | None:
         """The ended call's record; None if the id is unknown or that of a child leg."""
-        record = await self.book.ledger.find(any_id)
-        if record is None or any_id not in {record.id, record.data.session_id}:
+        known = await self.book.ledger.read(any_id)
+        if known is None or any_id not in {known.record.id, known.record.data.session_id}:
             return None
+        record = known.record
         if record.over is not None:
             return record
         now = self.clock.time()
@@ -44,7 +45,7 @@ class Finish:
         if self.gave_up is not None:
             change = await self.gave_up.and_write(record, disposition, change)
         note = {"at": now, "event": "call_ended"}
-        return await self.book.save(record.id, change, notes=[note])
+        return await self.book.save(known, change, notes=[note])
 
     async def run(self, lease: Lease) -> None:
         """Leased when a call's idle time is over: end it, unless something happened meanwhile."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from broker.domain.progress import Policy
     from broker.domain.references import Limit
     from broker.metrics import Metrics
-    from broker.ports import Clock, Counters
+    from broker.ports import Clock, Counters, Known
     from broker.usecases.book import Book
     from broker.usecases.hooks import Hooks
 
@@ -83,13 +83,14 @@ class Identify:
         return known
 
     async def _on_child(self, event: CallStarted) -> Record | None:
-        parent = await self.book.ledger.find(event.parent_id or event.call_id)
-        if parent is None or parent.over is not None:
+        known = await self.book.ledger.read(event.parent_id or event.call_id)
+        parent = known.record if known is not None else None
+        if known is None or parent is None or parent.over is not None:
             return parent
         if parent.id != event.call_id:
             now = self.clock.time()
             leg = partial(add_leg, leg_id=event.call_id, policy=self.policy, now=now)
-            parent = await self.book.save(parent.id, leg)
+            parent = await self.book.save(known, leg)
         if event.agent_id is not None and self.hooks is not None:
             self.hooks.agent_rings(parent, event.call_id, event.agent_id)
         return parent
@@ -102,23 +103,27 @@ class Identify:
         The same value again is the same step. A call that is over has no new steps: the name is
         that of its last one, or empty. None for an erased call, or a child leg of no call.
         """
-        record = await self.book.ledger.find(event.parent_id or event.call_id)
-        if record is None and event.is_child:
+        found = await self.book.ledger.read(event.parent_id or event.call_id)
+        if found is None and event.is_child:
             return None, ""
-        if record is None:
+        if found is None:
             new = self._new_record(event, self._number(event), self.clock.time(), ())
             try:
                 record = (await self.book.open(new)).record
             except UnknownCallError:
                 return None, ""
+        else:
+            record = found.record
         value = self.references.normalise(typed)
         if record.over is not None:
             return record, _last(record)
         if (known := self._answered_by(record, value)) is not None:
             return record, known.name
-        return await self._new_reference(record, value)
+        return await self._new_reference(found or record.id, record, value)
 
-    async def _new_reference(self, record: Record, value: str) -> tuple[Record, str]:
+    async def _new_reference(
+        self, call: str | Known, record: Record, value: str
+    ) -> tuple[Record, str]:
         limits = () if self._tries_used(record) else self.limits.of(record)
         full = await self.counters.reserve(limits)
         step = self._reference_step(value, full)
@@ -134,7 +139,7 @@ class Identify:
             counted = replace(step, name=f"reference-{current.tries + 1}")
             return add_reference(current, _limited(counted) if used else counted, self.policy)
 
-        saved = await self.book.save(record.id, change, notes=[note])
+        saved = await self.book.save(call, change, notes=[note])
         if added:
             if saved.steps[-1].reason == "reference_limit":
                 self._report_limit(saved, full)

@@ -36,12 +36,12 @@ class Notify:
 
         UnknownCallError; BadInputError with a code of `REFUSALS`.
         """
-        record = await self.book.ledger.find(any_id)
-        if record is None:
+        known = await self.book.ledger.read(any_id)
+        if known is None:
             raise UnknownCallError("no record of this call")
         now = self.clock.time()
         saved = await self.book.save(
-            record.id, lambda current: request_tracking(current, self.policy, now)
+            known, lambda current: request_tracking(current, self.policy, now)
         )
         if saved.message(TRACKING) is None:
             self.check(saved)

@@ -45,9 +45,10 @@ class Offers:
         UnknownCallError; BadInputError `deflection_off`.
         """
         self.policy.deflection.check(Wish(by="check"))
-        record = await self.book.ledger.find(any_id)
-        if record is None or record.standalone:
+        known = await self.book.ledger.read(any_id)
+        if known is None or known.record.standalone:
             raise UnknownCallError("no record of this call")
+        record = known.record
         rules = self.rules()
         moment = await self._moment(rules, asked)
         offer = offer_for(record, asked, moment, rules, self.policy.deflection)
@@ -63,7 +64,7 @@ class Offers:
         }
         idle_at = moment.now + self.policy.idle_s
         change = partial(offered, offer=offer, idle_at=idle_at)
-        saved = await self.book.save(record.id, change, notes=[note])
+        saved = await self.book.save(known, change, notes=[note])
         return saved, offer
 
     def prepare(self) -> None:

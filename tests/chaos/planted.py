@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from broker.domain.customer import Customer
     from broker.domain.guards import Guards
     from broker.domain.record import Record, Session
-    from broker.ports import Callback, CallbackRead, Envelope, Lease, Note, Variable
+    from broker.ports import Callback, CallbackRead, Envelope, Known, Lease, Note, Variable
     from broker.settings import Settings
 
 _SOON_S = 0.4
@@ -73,7 +73,7 @@ class QueueUnconsented(RedisLedger):
 
     async def update(
         self,
-        call_id: str,
+        call: str | Known,
         change: Callable[[Record], Record],
         lease: Lease | None = None,
         notes: Sequence[Note] = (),
@@ -81,7 +81,7 @@ class QueueUnconsented(RedisLedger):
         guards: Guards | None = None,
     ) -> Saved:
         without = replace(guards, consents=()) if guards is not None else None
-        return await super().update(call_id, change, lease, notes, guards=without)
+        return await super().update(call, change, lease, notes, guards=without)
 
 
 class DeafToStop(RedisLedger):
@@ -89,7 +89,7 @@ class DeafToStop(RedisLedger):
 
     async def update(
         self,
-        call_id: str,
+        call: str | Known,
         change: Callable[[Record], Record],
         lease: Lease | None = None,
         notes: Sequence[Note] = (),
@@ -97,7 +97,7 @@ class DeafToStop(RedisLedger):
         guards: Guards | None = None,
     ) -> Saved:
         anybody = replace(guards, people=()) if guards is not None else None
-        return await super().update(call_id, change, lease, notes, guards=anybody)
+        return await super().update(call, change, lease, notes, guards=anybody)
 
 
 class GoOnInDoubt(RedisLedger):
