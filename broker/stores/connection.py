@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from broker.stores.exchange import Command
 
 SCRIPTS = (
-    *("accept", "commit", "claim", "extend", "restore"),
+    *("accept", "find", "commit", "claim", "extend", "restore"),
     *("reserve", "refund", "release", "link", "erase", "turn", "shadow", "tiers"),
     *("recall", "remember", "forget", "opt", "seen", "talk", "learn", "unlearn"),
 )

@@ -126,21 +126,13 @@ class RedisLedger(Ledger):
         return known
 
     async def _found(self, any_id: str) -> Known | None:
-        if is_ours(any_id):
-            return await self._of_owner(any_id) or await self._of_call(any_id)
-        return await self._of_call(any_id) or await self._of_owner(any_id)
-
-    async def _of_call(self, call_id: str) -> Known | None:
-        rev, doc, nonce = await self._store.call(
-            self._store.client.hmget(self._call(call_id), ["rev", "doc", "nonce"])
-        )
-        return Known(decode(doc), int(rev), (nonce or b"").decode()) if doc is not None else None
-
-    async def _of_owner(self, alias: str) -> Known | None:
-        """The call that an alias leads to."""
-        key = self._store.key("alias", alias)
-        owner = await self._store.call(self._store.client.get(key))
-        return await self._of_call(owner.decode()) if owner is not None else None
+        """In one step, whether it is the call's own id or an alias."""
+        keys = [self._call(any_id), self._store.key("alias", any_id)]
+        found = await self._store.run("find", keys, [self._store.prefix, int(is_ours(any_id))])
+        if found is None:
+            return None
+        revision, document, nonce = found
+        return Known(decode(document), int(revision), (nonce or b"").decode())
 
     async def update(
         self,

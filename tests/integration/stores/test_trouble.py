@@ -112,6 +112,7 @@ async def test_redis_that_takes_200_ms_for_everything_is_refused_in_time_and_los
     async with Delay(private_redis.port).running() as delay:
         ledger = ledger_on(connect(delay.url))
         kept = await accepted(ledger)
+        assert await ledger.find(kept.id) == kept  # now the server knows this script, too
         delay.seconds = 0.2
         assert in_time([await accept(ledger) for _ in range(5)])
         assert await patiently(lambda: ledger.find(kept.id)) == kept

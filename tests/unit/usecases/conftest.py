@@ -75,7 +75,10 @@ LEASE_S = 0.3
 
 
 class ShakyStore(Store):
-    """A store that can be away: then everything asked of it fails, as it does with a dead Redis."""
+    """A store that can be away: then everything asked of it fails, as it does with a dead Redis.
+
+    Only calls can still be looked at, so that tests see what was kept.
+    """
 
     away = False
     deaf = False
@@ -99,6 +102,8 @@ class ShakyStore(Store):
         within: float | None = None,
     ) -> Any:
         await asyncio.sleep(self.slow_s)
+        if script == "find":
+            return self._readable(await super().run(script, keys, args, within=within))
         if self.away:
             raise StoreUnavailableError("store: away", 1.0)
         if self.standstill is not None:
@@ -113,7 +118,9 @@ class ShakyStore(Store):
 
     async def call(self, command: Awaitable[Any], *, within: float | None = None) -> Any:
         await asyncio.sleep(self.slow_s)
-        answer = await super().call(command, within=within)
+        return self._readable(await super().call(command, within=within))
+
+    def _readable(self, answer: Any) -> Any:
         if self.unreadable:
             raise StoreUnavailableError("store: unreadable", 1.0)
         return answer
