@@ -83,6 +83,12 @@ def test_every_script_is_named_in_the_store_page_and_describes_itself(script: st
     assert re.search(r"^-- RETURN", source, re.MULTILINE)
 
 
+@pytest.mark.parametrize("page", ["errors.md", "store.md", "settings.md", "metrics.md"])
+def test_nothing_is_explained_twice(page: str) -> None:
+    first = re.findall(r"^\| (`[^|]+`) \|", _page(page), re.MULTILINE)
+    assert sorted(set(first)) == sorted(first)
+
+
 def test_every_kind_of_key_is_in_the_store_page() -> None:
     kinds: set[str] = set()
     for path in (ROOT / "broker" / "stores").glob("*.py"):
