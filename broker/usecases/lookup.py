@@ -145,6 +145,7 @@ class Asking:
             asyncio.create_task(self.answer_of(crm), name=f"ask {crm.name}") for crm in lookup.crms
         ]
         self._learned: asyncio.Task[Answer | None] | None = None
+        self._noted: list[Answer] = []
 
     def add_learned(self, who: Coroutine[None, None, Answer | None]) -> None:
         """One more answer, which counts as soon as all CRMs have said that they know nobody."""
@@ -163,12 +164,13 @@ class Asking:
     def answers(self) -> list[Answer]:
         return [task.result() for task in self._tasks if task.done() and not task.cancelled()]
 
-    @property
     def notes(self) -> list[Note]:
-        """The answers so far, for the call's trace."""
+        """The answers since the last time, for the call's trace."""
         now = self._lookup.clock.time()
         told = [*self.answers, *self._remembered()]
-        return [{"at": now, "event": "crm_answered", **_fact(answer)} for answer in told]
+        new = [answer for answer in told if not any(answer is known for known in self._noted)]
+        self._noted = told
+        return [{"at": now, "event": "crm_answered", **_fact(answer)} for answer in new]
 
     def result(self) -> LookupResult:
         """The same, or whom a number leads to that nobody knows, as far as that was learned."""

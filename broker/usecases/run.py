@@ -71,7 +71,6 @@ class Run:
         self.began_at = self.age() if self.taken_over else 0.0
         """The step's age when this replica began; a takeover listens as long as the first did."""
         self._asking: Asking | None = None
-        self._noted = 0
         self._session = lease.record.session or _given(lease.record)
         self._finding: asyncio.Task[Session] | None = None
         self._history = history
@@ -169,9 +168,7 @@ class Run:
 
     def notes(self) -> list[Note]:
         """What the CRMs answered since the last time."""
-        answered = self._asking.notes if self._asking is not None else []
-        fresh, self._noted = answered[self._noted :], len(answered)
-        return fresh
+        return self._asking.notes() if self._asking is not None else []
 
     def summary(self) -> Mapping[str, Variable]:
         """Per CRM how it answered, for the log."""

@@ -219,10 +219,11 @@ class StepJob:
 
     async def _decide(self, run: Run, change: Change, finding: Finding) -> None:
         """Save the decision. While the store is away, say `timeout` and go on trying."""
+        notes = run.notes()
         while True:
             asked_at = self.clock.monotonic()
             try:
-                await run.save(change, run.notes())
+                await run.save(change, notes)
             except StoreUnavailableError:
                 if run.age() > self.deadlines.useful_s:
                     raise

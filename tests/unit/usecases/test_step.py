@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from broker.domain.call import Phone, Reference
     from broker.domain.customer import Customer
     from broker.ports import Lease
-    from tests.unit.usecases.conftest import ShakyStore, World
+    from tests.unit.usecases.conftest import Replica, ShakyStore, World
 
 CALLER = "+493023125001"
 
@@ -84,6 +84,26 @@ async def test_deadline_writes_timeout_and_a_late_hit_is_written_like_a_timely_o
     await world.until(record, lambda r: r.step(NUMBER).done)
     assert world.session(record)["ivr.lookup"] == "found"
     assert len(world.platform.writes) == 2
+
+
+async def test_every_crms_answer_is_noted_once_whoever_is_late(
+    world: World, premium: Customer
+) -> None:
+    world.crm.add(premium, CALLER)
+    world.crm.hold()
+    world.crms.append(Crm("quick", FakeCrm(world.clock), timeout_s=1.0))
+    replica = world.replica()
+    record = await world.starts(replica)
+    await world.until(record, lambda r: r.step(NUMBER).written)
+    assert await _answered(replica, record) == ["quick"]
+    world.crm.release()
+    await world.until(record, lambda r: r.step(NUMBER).done)
+    assert await _answered(replica, record) == ["quick", "shop"]
+
+
+async def _answered(replica: Replica, record: Record) -> list[str]:
+    trace = await replica.book.ledger.trace(record.id)
+    return [note["crm"] for note in trace if note["event"] == "crm_answered"]
 
 
 async def test_hit_that_comes_while_timeout_is_being_written_is_written_next(
@@ -323,7 +343,8 @@ async def test_while_the_store_is_away_only_timeout_is_said_and_the_hit_follows(
 ) -> None:
     world.crm.add(premium, CALLER)
     world.crm.hold()
-    record = await world.starts(world.replica())
+    replica = world.replica()
+    record = await world.starts(replica)
     world.store.away = True
     world.crm.release()
     while not world.platform.writes:
@@ -332,6 +353,7 @@ async def test_while_the_store_is_away_only_timeout_is_said_and_the_hit_follows(
     world.store.away = False
     await world.until(record, lambda r: r.step(NUMBER).done)
     assert world.session(record)["ivr.lookup"] == "found"
+    assert await _answered(replica, record) == ["shop"]
 
 
 async def test_timeout_said_without_the_ledger_is_taken_back_if_another_replica_knew_better(
