@@ -126,6 +126,8 @@ class Message:
     """Where it goes if this channel definitely fails, in this order. It never goes back."""
     earlier: int = 0
     """Hand-overs on the channels before this one."""
+    moves: int = 0
+    """How often it went on to its next place; of one that did under version 3, not counted."""
     first_at: float | None = None
     """When the first hand-over on this channel began."""
     template: str | None = None
@@ -171,6 +173,15 @@ def is_ours(any_id: str) -> bool:
 def message_id(call_id: str, purpose: str) -> str:
     """The id of a call's message; another call or purpose has another one."""
     return "m" + sha256(f"{call_id}|{purpose}".encode()).hexdigest()[:31]
+
+
+def hand_over_key(call_id: str, message: Message) -> str:
+    """The same for every hand-over at one place, another one at the next.
+
+    Two of its channels may lead to one receiver, who takes each key once.
+    """
+    key = f"{call_id}|{message.purpose}"
+    return f"{key}|{message.moves + 1}" if message.moves else key
 
 
 def handle_alias(handle: str) -> str:

@@ -123,6 +123,7 @@ def _failed(message: Message, reason: str, now: float | None) -> Message:
         due_at=now,
         first_at=None,
         earlier=message.attempts,
+        moves=message.moves + 1,
         provider_id=None,
         silent_at=None,
         reason=reason,

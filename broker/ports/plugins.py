@@ -190,7 +190,8 @@ class Envelope:
     """One message as a channel gets it. Tracking messages are put into words by the channel."""
 
     reference: str
-    """Ours, stable over retries: the provider's idempotency key or Message-ID comes from it."""
+    """Ours, stable over retries on this channel: the provider's idempotency key or Message-ID
+    comes from it."""
     purpose: str
     to: str
     """E.164, an email address, or a push token: whatever `Channel.reaches` says."""

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from broker.domain.errors import StoreUnavailableError
 from broker.domain.record import Record
 
-VERSION = 3
+VERSION = 4
 """Of the format. Raised with every change that the version before could not read or would lose.
 
 This version and the one before are read, so that old and new replicas can work side by side; what

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from broker.domain.context import metadata
 from broker.domain.errors import PermanentError, StoreUnavailableError
-from broker.domain.messages import TRACKING, message_id
+from broker.domain.messages import TRACKING, hand_over_key, message_id
 from broker.domain.people import hashed
 from broker.ports import Envelope, VendorTemplate
 from broker.usecases.tracking import envelope_for
@@ -55,7 +55,7 @@ class Compose:
         link = await self.links.make(customer.track_id, record.id)
         reference = receipt_reference(record, message)
         return replace(
-            envelope_for(f"{record.id}|{message.purpose}", message.purpose, to, customer, link),
+            envelope_for(hand_over_key(record.id, message), message.purpose, to, customer, link),
             receipt_url=self._receipt_url(message, reference),
             receipt_reference=reference,
         )
@@ -72,7 +72,7 @@ class Compose:
         if approved is None and not free and self.channels[message.channel].needs_template:
             raise PermanentError("the template of this message is not approved for its channel")
         return Envelope(
-            reference=f"{record.id}|{message.purpose}",
+            reference=hand_over_key(record.id, message),
             purpose=message.purpose,
             to=message.to,
             language=message.language,

@@ -123,3 +123,25 @@ async def test_a_busy_receiver_is_asked_again_when_it_wishes(
         message = await until(service, call, MessageState.SENT)
         assert message["attempts"] == 2
         assert len(await outbox(service)) == 1
+
+
+async def test_two_webhooks_of_one_receiver_get_a_message_each(sandbox: Sandbox) -> None:
+    """Nothing is heard of the first, so the second gets its turn; the receiver knows its keys."""
+    hook = {**tables(sandbox)["channels"]["hook"], "driver": "webhook"}
+    order = {"channels": ["hook", "other"], "fallback_after_s": 1}
+    made: dict[str, Any] = {
+        "channels": {"hook": hook, "other": hook},
+        "deflection": order,
+        "server": {"public_url": "https://ivr.example.com"},
+    }
+    async with served(sandbox, **made) as service:
+        wish = {"to": "ada@example.com"}
+        _, answer = await service.post("/v1/deflections?wait_ms=5000", wish)
+        shown: dict[str, Any] = {}
+        async with asyncio.timeout(10):
+            while (shown.get("channel"), shown.get("state")) != ("other", "sent"):
+                _, shown = await service.get(f"/v1/deflections/{answer['deflection_id']}")
+                await asyncio.sleep(0.02)
+        keys = [sent["key"] for sent in await outbox(service)]
+    assert len(keys) == 2
+    assert keys[1] == f"{keys[0]}|2"

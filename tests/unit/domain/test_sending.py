@@ -17,6 +17,7 @@ from broker.domain.messages import (
     MessageState,
     Place,
     ReceiptState,
+    hand_over_key,
     message_id,
     provider_alias,
     reply_alias,
@@ -35,6 +36,7 @@ from broker.domain.sending import (
     silent,
     suppressed,
 )
+from broker.stores.codec import VERSION, decode, encode
 
 SMS, MAIL = Place("sms", "+4915112345678"), Place("email", "ada@example.com")
 
@@ -90,6 +92,26 @@ def test_a_refusal_that_is_said_twice_leaves_out_no_channel() -> None:
     assert refused(moved) == moved
     assert refused(sending(moved, DEFLECTION, 4.0)) == sending(moved, DEFLECTION, 4.0)
     assert message(moved).channel == "sms"
+
+
+def test_every_place_has_a_key_of_its_own_and_keeps_it() -> None:
+    another_device = evolve(SMS, to="+4915119999999")
+    record, keys = queued(SMS, another_device), []
+    for now in (2.0, 12.0, 22.0):
+        begun = sending(record, DEFLECTION, now)
+        again = sending(lost(begun, DEFLECTION, now + 1), DEFLECTION, now + 1)
+        keys += [{hand_over_key("call", message(one)) for one in (record, begun, again)}]
+        cleared = again.with_message(evolve(message(again), doubtful=False))
+        record = not_sent(cleared, DEFLECTION, "refused", now=now + 2)
+    assert keys == [{"call|deflection"}, {"call|deflection|2"}, {"call|deflection|3"}]
+
+
+def test_a_message_that_moved_on_under_the_format_before_keeps_the_key_it_had() -> None:
+    moved = not_sent(sending(queued(SMS), DEFLECTION, 2.0), DEFLECTION, "refused", now=3.0)
+    document = encode(sending(moved, DEFLECTION, 4.0)).replace(b'"moves":1,', b"")
+    older = decode(document.replace(b'{"v":%d,' % VERSION, b'{"v":3,'))
+    assert message(older).channel == "sms"
+    assert hand_over_key("call", message(older)) == "call|deflection"
 
 
 def test_a_lost_answer_holds_the_message_and_nothing_falls_back() -> None:

@@ -96,7 +96,7 @@ async def test_a_failure_that_overtakes_the_answer_goes_on_to_the_next_channel(
     record = await told.world.until(
         record, lambda now: (message(now).channel, state(now)) == ("sms", MessageState.SENT)
     )
-    assert message(record).provider_id == f"fake:{record.id}|{DEFLECTION}"
+    assert message(record).provider_id == f"fake:{record.id}|{DEFLECTION}|2"
     assert len(told.sms.taken) == 1
     assert told.world.clock.time() - began < 0.1, "no lease had to run out"
 

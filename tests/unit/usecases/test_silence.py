@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.domain.caps import Caps
+from broker.domain.errors import AnswerLostError
 from broker.domain.messages import MessageState, Place, ReceiptState
 from broker.domain.send_rules import SendRules
 from tests.unit.usecases.told import MOBILE, Told, message, state
@@ -114,3 +115,19 @@ async def test_without_another_channel_silence_is_no_reason(told: Told) -> None:
     record = await told.sent(silent_after_s=PATIENCE_S)
     await told.world.clock.sleep(2 * PATIENCE_S)
     assert state(await now(told, record)) is MessageState.SENT
+
+
+async def test_the_next_channel_may_lead_to_the_same_receiver(told: Told) -> None:
+    """He takes each key once: going on is no repeat, and a repeat there is one."""
+    told.whatsapp.keyed = told.sms.keyed = True
+    told.sms.taken = told.whatsapp.taken
+    told.sms.fail(AnswerLostError("cut"))
+    told.replica.worker.open()
+    record = await told.sent(SMS, silent_after_s=PATIENCE_S)
+    record = await told.world.until(
+        record, lambda now: (message(now).channel, state(now)) == ("sms", MessageState.SENT), 10.0
+    )
+    assert message(record).attempts == 3
+    first, second = f"{record.id}|deflection", f"{record.id}|deflection|2"
+    assert [one.reference for one in told.sms.attempts] == [second, second]
+    assert [one.reference for one in told.whatsapp.taken] == [first, second]
