@@ -43,17 +43,18 @@ async def test_a_call_that_nobody_took_is_followed_up_once_by_an_earlier_consent
         assert len(texts) == 2
 
 
-async def test_after_the_end_nothing_is_decided_without_a_consent(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+async def test_after_the_end_nothing_is_decided_any_more(sandbox: Sandbox, tmp_path: Path) -> None:
     async with served(sandbox, **following_up(deflecting(sandbox, tmp_path))) as service:
+        agreed = await calls(service, MOBILE)
+        await said(service, f"/v1/calls/{agreed}/choice?wait_ms=5000", {"key": "1"})
+        await ended(service, agreed)
         call_id = await calls(service, MOBILE)
         await said(service, f"/v1/calls/{call_id}/end", {})
         _, late = await service.post(f"/v1/calls/{call_id}/end", {"disposition": "abandoned"})
         assert late["state"] == "informed", "it had ended before"
         status, refused = await service.post(f"/v1/calls/{call_id}/tracking-email", {})
         assert (status, refused["code"]) == (409, "switched_off")
-        assert not sandbox.state.outbox
+        assert (await ended(service, call_id))["messages"] == []
 
 
 async def test_who_hangs_up_in_the_menu_has_given_up(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tests.integration.service.test_sms import MOBILE, calls, changes, twilio
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from broker.domain.consents import Consent
     from broker.sandbox.server import Sandbox
     from tests.integration.service.conftest import Service
 
@@ -60,6 +61,17 @@ async def outbox(service: Service, to: str) -> list[dict[str, Any]]:
     return found
 
 
+async def agreed(service: Service) -> list[Consent]:
+    """Every consent in the store."""
+    return [one async for one in RedisConsents(service.broker.parts.store).export()]
+
+
+async def kept(service: Service) -> list[bytes]:
+    """Every record in the store."""
+    store = service.broker.parts.store
+    return [key async for key in store.client.scan_iter(store.key("call", "*"))]
+
+
 async def shown(service: Service, call_id: str, name: str, value: Any) -> None:
     """The session of the call gets to show it."""
     url = f"{service.sandbox.base_url}/_sandbox/calls/{call_id}"
@@ -84,9 +96,9 @@ async def test_a_caller_who_presses_the_key_gets_one_sms_and_the_session_says_so
         assert "Mit STOP" in message["text"], "in his language"
         await shown(service, call_id, "ivr.choice", "deflect")
         await shown(service, call_id, "ivr.deflection", "sent")
-        kept = await told(service, f"/v1/deflections/{answer['deflection_id']}")
-        assert kept["call_id"] == call_id
-        assert (kept["channel"], kept["state"], kept["attempts"]) == ("sms", "sent", 1)
+        shows = await told(service, f"/v1/deflections/{answer['deflection_id']}")
+        assert shows["call_id"] == call_id
+        assert (shows["channel"], shows["state"], shows["attempts"]) == ("sms", "sent", 1)
 
 
 async def test_keys_are_bound_per_branch_and_invalid_ones_are_counted(
@@ -165,6 +177,7 @@ async def test_what_can_never_be_sent_is_refused_before_anything_is_kept(
     async with served(sandbox, **deflecting(sandbox, tmp_path, channels=["sms"])) as service:
         refused = await refused_with(service, "/v1/deflections", {"to": STRANGER, **wish})
         assert refused["code"] == code
+        assert await kept(service) == []
 
 
 async def test_the_consent_is_kept_with_the_message_and_the_next_call_knows(
@@ -175,10 +188,10 @@ async def test_the_consent_is_kept_with_the_message_and_the_next_call_knows(
         first = await calls(service, MOBILE)
         await shown(service, first, "ivr.deflected_before", value=None)
         await said(service, f"/v1/calls/{first}/choice?wait_ms=5000", {"key": "1"})
-        consents = [one async for one in RedisConsents(service.broker.parts.store).export()]
+        consents = await agreed(service)
         assert [(one.number, one.call_id, one.key, one.prompt_version) for one in consents] == [
             (MOBILE, first, "1", "2026-11")
         ]
         second = await calls(service, MOBILE)
         await shown(service, second, "ivr.deflected_before", value=True)
-        assert [one async for one in RedisConsents(service.broker.parts.store).export()] == consents
+        assert await agreed(service) == consents

@@ -227,7 +227,9 @@ def test_all_faults_are_told_at_once_with_the_file() -> None:
 
 
 def test_a_rule_that_waits_for_a_prompt_hides_nothing_behind_it() -> None:
-    rules_of(tomllib.loads(rule("") + '[[rule]]\nname = "b"\noffer = false'))
+    text = rule("") + '[[rule]]\nname = "b"\noffer = false'
+    assert decided(text, prompts_heard=0).rule == "b"
+    assert decided(text, prompts_heard=1).rule == "it"
 
 
 def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:

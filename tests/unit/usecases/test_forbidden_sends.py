@@ -13,15 +13,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from broker.domain.caps import Caps
+from broker.domain.caps import SPEND, Caps
 from broker.domain.customer import Customer
 from broker.domain.errors import AnswerLostError, OptedOutError, PermanentError, TemporaryError
 from broker.domain.evolve import evolve
+from broker.domain.guards import Forbidden
 from broker.domain.messages import DEFLECTION, TRACKING, Message, MessageState, Place, Tracking
 from broker.domain.people import hashed, people_reached
 from broker.domain.quiet_hours import QuietHours
 from broker.domain.recipients import Recipients
 from broker.domain.record import Outcome, Record
+from broker.domain.references import Limit
 from broker.domain.send_rules import SendRules
 from broker.stores.people import RedisOptOuts
 from broker.stores.shared import RedisCounters
@@ -179,7 +181,15 @@ async def test_mark_whose_answer_is_lost_counts_once(world: World) -> None:
 
 
 async def test_without_a_cap_nothing_is_spent(world: World) -> None:
-    assert await Spend(RedisCounters(world.store), Caps()).used() == 0
+    _by_sms(world)
+    world.crm.add(ADA, MOBILE)
+    caps, counters = Caps(prices={"sms": 0.25}), RedisCounters(world.store)
+    world.rules = SendRules(caps)
+    assert (await _ended(world, world.replica()))[1].state is MessageState.SENT
+    (limit,) = (cap.limit for cap in caps.of(MOBILE, "sms") if cap.reason is Forbidden.CAP_NUMBER)
+    assert await counters.counted(limit) == 1, "it was looked at"
+    assert await counters.counted(Limit(SPEND, 1, 86_400.0)) == 0
+    assert await Spend(counters, caps).used() == 0
 
 
 @pytest.mark.parametrize("sender", [MOBILE, "ada@example.com"])
