@@ -13,6 +13,7 @@ from tests.chaos.conftest import size
 from tests.chaos.load import under_load
 from tests.chaos.proxy import Fault
 from tests.chaos.world import World
+from tests.timely import timely
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,14 @@ async def test_killed_redis_loses_nothing(
         world.judge()
 
 
-@pytest.mark.timeout(60)
+async def _refused(world: World) -> bool:
+    """Whether a new call is."""
+    call = world.new_call()
+    body = {"call_id": call.id, "from": call.number}
+    return await world.ask("start", call, body, tries=1) == 503
+
+
+@pytest.mark.timeout(180)
 async def test_caller_who_waits_hears_timeout_while_the_store_is_away(
     tmp_path: Path, seed: int, tally: Tally
 ) -> None:
@@ -59,11 +67,7 @@ async def test_caller_who_waits_hears_timeout_while_the_store_is_away(
         world.broke("store away", lasts=True)
         world.rule = away
         world.cut("redis")
-        refused = world.new_call()
-        body = {"call_id": refused.id, "from": refused.number}
-        began = world.now
-        assert await world.ask("start", refused, body, tries=1) == 503
-        assert world.now - began < 0.5  # 200 ms are promised, on a machine with nothing else to do
+        assert await timely(lambda: _refused(world), 0.5)  # 200 ms are promised
         await asyncio.sleep(_AWAY_S)
         assert world.written(call) == {"ivr.lookup": "timeout", "ivr.route": "reference"}
         world.healed()

@@ -40,7 +40,7 @@ async def _upgrades(world: World) -> None:
         await world.restart(replica, BROKER)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 async def test_new_replicas_go_on_with_what_older_ones_began(
     tmp_path: Path, seed: int, tally: Tally
 ) -> None:

@@ -23,7 +23,7 @@ from tests.servers import free_port
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
-_SOON_S = 20.0
+_SOON_S = 40.0
 _LOOK_EVERY_S = 0.05
 
 
@@ -50,7 +50,7 @@ def broker_command(
         env=_environment(settings),
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=False,
     )
 

@@ -51,7 +51,7 @@ class Newman:
             ],
             capture_output=True,
             text=True,
-            timeout=55,
+            timeout=150,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

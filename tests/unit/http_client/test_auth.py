@@ -126,7 +126,7 @@ async def test_a_fetch_has_its_own_time_not_what_is_left_of_the_first_caller_s_l
     """It would never get its turn at a CRM with rate_per_s."""
     set_deadline(0.01)
     await token.headers()
-    assert endpoint.left[0] == pytest.approx(FETCH_S, abs=1.0)
+    assert endpoint.left[0] == pytest.approx(FETCH_S, abs=5.0)
 
 
 async def test_nobody_waits_for_a_renewal_while_the_old_token_is_good(
