@@ -224,11 +224,17 @@ async def read_body(
 async def whole_body(request: web.Request, limit: int) -> bytes:
     """The body, however long its way; the store's time for this request begins when it is here.
 
-    BadInputError: `encoding`, `too_large`.
+    BadInputError: `encoding`, `too_large`. ConnectionError: the client is gone.
     """
     _refuse_unreadable(request, limit)
     arriving = request.can_read_body
-    raw = await request.read()
+    try:
+        raw = await request.read()
+    except RuntimeError:
+        if request.transport is not None:
+            raise
+        # aiohttp's word for a connection that was lost before anybody began to read.
+        raise ConnectionResetError("the client is gone") from None
     if arriving:
         store_answers_within(STORE_ANSWERS_WITHIN_S)
     return raw

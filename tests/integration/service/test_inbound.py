@@ -6,12 +6,14 @@ import asyncio
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import aiohttp
 import pytest
 
 from broker.web.load import ACCEPTS
+from tests.integration.stores.conftest import Delay
 from tests.timely import sometimes
 
 if TYPE_CHECKING:
@@ -162,7 +164,12 @@ async def test_body_that_is_long_on_its_way_is_no_fault_of_the_store(
     serve: Callable[..., Any], redis_url: str, prefix: str
 ) -> None:
     """The store's 150 ms begin when there is something to ask it."""
-    async with serve(store={"url": redis_url, "prefix": prefix}) as service:
+    port = urlsplit(redis_url).port
+    assert port is not None
+    async with (
+        Delay(port, seconds=0.02).running() as delay,
+        serve(store={"url": delay.url, "prefix": prefix}) as service,
+    ):
         assert await sometimes(lambda: slowly_accepted(service))
 
 
