@@ -123,6 +123,17 @@ async def patiently(ask: Callable[[], Awaitable[T]], within_s: float = BACK_WITH
         await asyncio.sleep(0.05)
 
 
+async def refusal(ask: Callable[[], Awaitable[object]]) -> str:
+    """Why the store refuses this, asked again while it says nothing in time."""
+    until = time.perf_counter() + BACK_WITHIN_S
+    while True:
+        with pytest.raises(StoreUnavailableError) as refused:
+            await ask()
+        if (said := str(refused.value)) != "store: TimeoutError":
+            return said
+        assert time.perf_counter() < until
+
+
 async def answer_of(ledger: RedisLedger) -> str:
     """What the store says to a new call, asked again while it says nothing in time."""
     until = time.perf_counter() + BACK_WITHIN_S

@@ -17,6 +17,7 @@ from tests.integration.stores.conftest import (
     in_time,
     ledger_on,
     patiently,
+    refusal,
 )
 
 if TYPE_CHECKING:
@@ -96,8 +97,7 @@ async def test_without_its_replica_the_master_accepts_nothing_and_is_not_ready(
     await accepted(ledger)
     with replica.hung():
         assert in_time([await accept(ledger) for _ in range(5)])
-        with pytest.raises(StoreUnavailableError, match="no replica"):
-            await ledger.ping()
+        assert "no replica" in await refusal(ledger.ping)
     await asyncio.sleep(0.05)
     await accepted(ledger)
 
@@ -114,8 +114,8 @@ async def test_repeat_of_a_call_that_no_replica_has_is_refused_as_well(
         for ledger in (first, second):
             with pytest.raises(StoreUnavailableError):
                 await ledger.accept(unsafe)
-        with pytest.raises(StoreUnavailableError, match="no replica"):
-            await second.update(unsafe.id, lambda record: record)
+        update = second.update
+        assert "no replica" in await refusal(lambda: update(unsafe.id, lambda record: record))
 
 
 async def test_without_its_replica_no_lease_is_renewed(
@@ -126,8 +126,8 @@ async def test_without_its_replica_no_lease_is_renewed(
     ledger = ledger_on(connect(master.url, "durable"))
     await accepted(ledger)
     saved = await patiently(lambda: ledger.accept(call(time.time())))
-    with replica.hung(), pytest.raises(StoreUnavailableError, match="no replica confirmed"):
-        await ledger.renew(saved.leases)
+    with replica.hung():
+        assert "no replica confirmed" in await refusal(lambda: ledger.renew(saved.leases))
 
 
 async def test_without_its_replica_no_call_is_unknown_and_no_work_is_taken_over(
@@ -138,7 +138,5 @@ async def test_without_its_replica_no_call_is_unknown_and_no_work_is_taken_over(
     ledger = ledger_on(connect(master.url, "durable"))
     await accepted(ledger)
     with replica.hung():
-        with pytest.raises(StoreUnavailableError, match="no replica"):
-            await ledger.find("unknown")
-        with pytest.raises(StoreUnavailableError, match="no replica"):
-            await ledger.claim(10)
+        assert "no replica" in await refusal(lambda: ledger.find("unknown"))
+        assert "no replica" in await refusal(lambda: ledger.claim(10))
