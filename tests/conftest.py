@@ -19,7 +19,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 import redis
+import structlog
 from hypothesis import settings
+from structlog.dev import ConsoleRenderer, plain_traceback
 
 from tests.servers import REDIS_SERVER, free_port, needs_redis_server
 from tests.tally import tally
@@ -35,6 +37,13 @@ IN_CI = bool(os.environ.get("CI"))
 NEEDS_SPECS = "BROKER_SPECS names no folder with the vendors' API descriptions"
 START_S = 20.0
 
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        # With the values of all variables an error takes seconds, in which the loop stands still.
+        ConsoleRenderer(colors=False, exception_formatter=plain_traceback),
+    ]
+)
 settings.register_profile("broker", deadline=None, derandomize=IN_CI)
 settings.load_profile("broker")
 
