@@ -201,10 +201,11 @@ async def measure(world: World, seconds: float) -> Round:
         process, port = await loop.run_in_executor(None, broker, world, stack, at)
         starts = Starts(port)
         wanted = CHOICES_PER_S * seconds
-        await offer([starts], STARTS_PER_S, wanted * 1.2 / STARTS_PER_S)
+        begun = await offer([starts], STARTS_PER_S, wanted * 1.2 / STARTS_PER_S)
+        taken = {call.session_id for call in begun if call.status in ACCEPTED}
         await asyncio.sleep(1.0)
         before, written = Foreign.now(process), world.sessions.requests()
-        choices = Choices(port, starts.known)
+        choices = Choices(port, deque(one for one in starts.known if one[0] in taken))
         pressed = await offer([choices], CHOICES_PER_S, seconds)
         foreign = before.share_until(Foreign.now(process))
         await _all_called(provider, choices)
