@@ -46,10 +46,10 @@ class CrmEntries:
         entry = entry_of(lease.record, lease.work)
         if entry is None or entry.state is not EntryState.WANTED:
             return
-        change, event = await self._tried(lease.record, lease.work, entry.crm)
-        note = {"at": self.clock.time(), "event": f"crm_entry_{event}", "work": lease.work}
+        change, ended = await self._tried(lease.record, lease.work, entry.crm)
+        note = {"at": self.clock.time(), "event": f"crm_entry_{ended}", "work": lease.work}
         await self.book.save(lease.call_id, change, lease, [note])
-        log.info("crm_entry", call=lease.call_id, work=lease.work, event=event)
+        log.info("crm_entry", call=lease.call_id, work=lease.work, ended=ended)
 
     async def _tried(self, record: Record, work: str, crm: str) -> tuple[partial[Record], str]:
         try:

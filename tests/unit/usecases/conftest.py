@@ -6,11 +6,13 @@ Time is fake too: what a test waits for comes at its exact moment, and at once.
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from broker.domain.abandoned import Abandoned
 from broker.domain.call import Numbering, ReferenceFormat
@@ -164,6 +166,8 @@ class World:
 
     rules: SendRules = field(default_factory=SendRules)
     abandoned: Abandoned = field(default_factory=Abandoned)
+    faulty: bool = False
+    """Whether a fault of ours is planted: else no work may fail with an error nobody expects."""
     learn_s: float | None = None
     """How long numbers that no CRM knows are remembered; None = they are not."""
 
@@ -330,11 +334,14 @@ async def world() -> AsyncIterator[World]:
     client: aioredis.Redis = open_store("memory://", command_timeout_s=0.5)
     store = ShakyStore(client, "test", timeout_s=0.5)
     made = World(store)
-    yield made
-    store.away = False
-    for replica in made.replicas:
-        await replica.worker.drain(0.0)
-        await replica.shadows.aclose()
-        await replica.hooks.aclose(0.0)
-        await replica.figures.aclose()
+    with capture_logs() as logs:
+        yield made
+        store.away = False
+        for replica in made.replicas:
+            await replica.worker.drain(0.0)
+            await replica.shadows.aclose()
+            await replica.hooks.aclose(0.0)
+            await replica.figures.aclose()
     await store.aclose()
+    sys.stdout.writelines(f"{line}\n" for line in logs)
+    assert made.faulty or "work_failed" not in {line["event"] for line in logs}

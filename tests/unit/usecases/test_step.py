@@ -509,6 +509,7 @@ async def test_nothing_is_repaired_once_the_call_is_over(world: World) -> None:
 
 
 async def test_step_that_nobody_finishes_is_given_up(world: World) -> None:
+    world.faulty = True
     replica = world.replica()
     begun: list[str] = []
 
