@@ -147,15 +147,15 @@ class RedisLedger(Ledger):
         if isinstance(known, str):
             known = await self._of(known)
         revision, before, nonce = known.revision, known.record, known.nonce
+        by = {"by": secrets.token_hex(8)} if lease is None else {}
         for _ in range(_TRIES):
             after = change(before)
             if (guards is not None or not notes) and after == before:  # comparing is what costs
                 await self._store.stand_by_reads()
                 return Saved(before, before)
             asked_at = self._clock.monotonic()
-            moved = self._with_people(before, after, lease) | guard_params(
-                guards, self._consents_kept_ms
-            )
+            moved = self._with_people(before, after, lease) | by
+            moved |= guard_params(guards, self._consents_kept_ms)
             answer = await self._commit(revision, after, lease, notes, moved)
             refuse_forbidden(guards, answer)
             if answer[0] == _SAVED:

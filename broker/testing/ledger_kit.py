@@ -162,6 +162,22 @@ class LedgerKit:
             await ledger.update(known, partial(add_alias, alias=uuid4().hex))
         assert await rival.find(record.id) is None
 
+    async def test_two_who_make_the_same_change_at_once_begin_its_work_once(
+        self, ledger: Ledger, rival: Ledger, now: float
+    ) -> None:
+        record = (await ledger.accept(call(now))).record
+        message = Message(TRACKING, "email", queued_at=now, due_at=now)
+        known = await ledger.read(record.id)
+        assert known is not None
+
+        def change(before: Record) -> Record:
+            same = before.message(TRACKING) is not None
+            return before if same else before.with_message(message)
+
+        saved = [await one.update(known, change) for one in (ledger, rival)]
+        assert [len(one.leases) for one in saved] == [1, 0]
+        assert saved[1].before == saved[1].record == saved[0].record
+
     async def test_change_of_an_unknown_call_is_refused(self, ledger: Ledger) -> None:
         with pytest.raises(UnknownCallError):
             await ledger.update(uuid4().hex, lambda record: record)

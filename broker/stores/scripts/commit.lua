@@ -1,7 +1,8 @@
 -- Save a changed record if nobody changed it since and the work is still ours; move its work.
 -- KEYS  1 call hash
 -- ARGV  1 JSON: prefix, id, now (ms; absent = server time), revision (expected), work and epoch
---         (what is held; absent = nothing), nonce (of the accept), ttl, lease (ms), notes (lines), and
+--         (what is held; absent = nothing), nonce (of the accept), by (whoever changes it without
+--         holding anything), ttl, lease (ms), notes (lines), and
 --         begin  [[set, work], ...]      work begins, leased to the caller
 --         due    [[set, work, ms], ...]  work is due at that time
 --         drop   [[set, work], ...]      work is done
@@ -32,7 +33,7 @@ if not now then
   now = t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
-local known = redis.call('HMGET', KEYS[1], 'rev', 'doc', 'nonce', 'ep:' .. (p.work or ''))
+local known = redis.call('HMGET', KEYS[1], 'rev', 'doc', 'nonce', 'ep:' .. (p.work or ''), 'by')
 local rev = tonumber(known[1] or 0)
 if p.work then
   local epoch = tonumber(known[4] or 0)
@@ -44,7 +45,8 @@ if p.work then
 elseif rev == 0 then
   return {-1, now}
 end
-local repeated = rev == p.revision + 1 and known[2] == ARGV[2]
+-- Two who are told the same at once make the same document, but only one of them saves it.
+local repeated = rev == p.revision + 1 and known[2] == ARGV[2] and (p.work or known[5] == p.by)
 if rev ~= p.revision and not repeated then
   return {0, now, rev, known[2]}
 end
@@ -74,7 +76,7 @@ if repeated then
   return answer
 end
 
-redis.call('HSET', KEYS[1], 'rev', p.revision + 1, 'doc', ARGV[2])
+redis.call('HSET', KEYS[1], 'rev', p.revision + 1, 'doc', ARGV[2], 'by', p.by or '')
 redis.call('PEXPIRE', KEYS[1], p.ttl)
 local trace = p.prefix .. 'trace:' .. id
 for _, note in ipairs(p.notes) do
