@@ -51,6 +51,10 @@ class Book:
         self._published(saved)
         return saved.record
 
+    async def vouch(self, known: Known) -> Record:
+        """What was read, once it lasts: with `durable` whoever saved it may have no proof yet."""
+        return await self.save(known, lambda record: record)
+
     def _published(self, saved: Saved) -> None:
         before, after = saved.before, saved.record
         self.jobs.start(saved.leases)

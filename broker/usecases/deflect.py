@@ -50,6 +50,10 @@ REFUSALS = {
 """Why there is no deflection: stable code -> sentence."""
 
 
+class _QueuedMeanwhile(Exception):  # noqa: N818 - no error: the other's consent is kept
+    """Somebody else has queued the call's deflection since it was read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """What came of a key."""
@@ -81,7 +85,7 @@ class Deflect:
         record = known.record
         wish = self._readable(wish, record.data.to)
         if record.message(DEFLECTION) is not None:
-            return record
+            return await self.book.vouch(known)
         places = await self._places(record, wish)
         if not places:
             raise BadInputError(REFUSALS[NO_RECIPIENT], code=NO_RECIPIENT)
@@ -218,6 +222,8 @@ class Deflect:
         rules, record = self.policy.deflection, known.record
 
         def change(newest: Record) -> Record:
+            if guards is not None and newest.message(DEFLECTION) is not None:
+                raise _QueuedMeanwhile
             newest = also(newest) if also is not None else newest
             moved = deflect(newest, wish, rules, places=places, handle=handle, now=now)
             return heard(moved, self.policy, now) if moved is not newest else newest
@@ -229,7 +235,10 @@ class Deflect:
                 consents=(consent(record, wish, places, rules.prompt_version, now),),
             )
         note = self._note(wish, now)
-        return await self.book.save(known, change, notes=[note], guards=guards)
+        try:
+            return await self.book.save(known, change, notes=[note], guards=guards)
+        except _QueuedMeanwhile:
+            return await self._queue(await self._read(record.id), wish, places, also)
 
     @staticmethod
     def _note(wish: Wish, now: float) -> dict[str, object]:

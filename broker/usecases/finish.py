@@ -38,7 +38,7 @@ class Finish:
             return None
         record = known.record
         if record.over is not None:
-            return record
+            return await self.book.vouch(known)
         now = self.clock.time()
         change: Callable[[Record], Record]
         change = partial(end, why=Over.ENDED, now=now, disposition=disposition)

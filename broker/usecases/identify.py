@@ -115,11 +115,12 @@ class Identify:
         else:
             record = found.record
         value = self.references.normalise(typed)
-        if record.over is not None:
-            return record, _last(record)
-        if (known := self._answered_by(record, value)) is not None:
-            return record, known.name
-        return await self._new_reference(found or record.id, record, value)
+        known = self._answered_by(record, value)
+        if record.over is None and known is None:
+            return await self._new_reference(found or record.id, record, value)
+        if found is not None:
+            await self.book.vouch(found)
+        return record, _last(record) if record.over is not None or known is None else known.name
 
     async def _new_reference(
         self, call: str | Known, record: Record, value: str

@@ -92,6 +92,8 @@ class ShakyStore(Store):
     slow_s = 0.0
     """How long each answer takes."""
     commits = 0
+    proofs = 0
+    """How often what was read had to last."""
     deaf_to_commit: int | None = None
     """The commit, counted from 1, of which the answer is lost."""
 
@@ -117,6 +119,10 @@ class ShakyStore(Store):
             self.deaf_to_commit = None
             raise StoreUnavailableError("store: deaf", 1.0)
         return answer
+
+    async def stand_by_reads(self) -> None:
+        self.proofs += 1
+        await super().stand_by_reads()
 
     async def call(self, command: Awaitable[Any], *, within: float | None = None) -> Any:
         await asyncio.sleep(self.slow_s)

@@ -24,7 +24,7 @@ from broker.usecases.erase import Erase
 from broker.usecases.identify import CallStarted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from broker.domain.consents import Consent
     from broker.domain.customer import Customer
@@ -79,6 +79,35 @@ async def test_a_key_makes_one_message_and_tells_the_session(
     ended = await replica.finish.on_end(record.id)
     assert ended is not None
     assert ended.outcome is Outcome.MESSAGED
+
+
+async def test_two_key_presses_at_once_are_one_consent(world: World, premium: Customer) -> None:
+    world.deflecting("sms")
+    replica = world.replica()
+    record = await called(world, replica, premium)
+    both = (replica.deflect.on_choice(record.id, "1", None) for _ in range(2))
+    assert {one.choice for one in await asyncio.gather(*both)} == {"deflect"}
+    await world.until(record, is_in(MessageState.SENT))
+    assert len(await consents(world)) == 1
+
+
+async def test_what_came_before_is_answered_again_only_if_it_lasts(
+    world: World, premium: Customer
+) -> None:
+    world.deflecting("sms")
+    replica = world.replica()
+    record = await called(world, replica, premium)
+    again: tuple[Callable[[], Awaitable[object]], ...] = (
+        lambda: replica.deflect.on_deflect(record.id, HERE),
+        lambda: replica.identify.on_reference(CallStarted(record.id), "1234567"),
+        lambda: replica.finish.on_end(record.id),
+        lambda: replica.identify.on_reference(CallStarted(record.id), "7654321"),
+    )
+    for ask in again:
+        await ask()
+        before = world.store.proofs
+        await ask()
+        assert world.store.proofs == before + 1
 
 
 async def test_the_handle_in_the_link_finds_the_call_and_the_store_does_not_show_it(
