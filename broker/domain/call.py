@@ -198,9 +198,11 @@ class Numbering:
 def called_number(told: str | None, home_region: str | None) -> str | None:
     """E.164 if it is a number, else as it was told: a short code, an inner line; None if nothing.
 
-    National spellings are read in `home_region`.
+    National spellings are read in `home_region`, if digits without `+` are no international number.
     """
-    phone = Phone.read(_bare_user(told), home_region)
+    text = _bare_user(told)
+    phone = _parse(f"+{text}", None) if text[:1].isdigit() and text[:1] != "0" else None
+    phone = phone or Phone.read(text, home_region)
     return phone.e164 if phone is not None else (told or "").strip() or None
 
 
