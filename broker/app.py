@@ -270,18 +270,20 @@ def _line(
 
 def _callbacks(parts: Parts, book: Book, counters: RedisCounters) -> Callbacks:
     settings, clock, metrics = parts.settings, parts.clock, parts.metrics
+    opt_outs, home = RedisOptOuts(parts.store), settings.lookup.default_region
     replies = Replies(
         book,
         clock,
         metrics,
         counters,
-        RedisOptOuts(parts.store),
+        opt_outs,
         RedisTalks(parts.store, clock),
         settings.deflection.words.words(),
         settings.deflection.look_back_h * 3600.0,
-        settings.lookup.default_region,
+        home,
     )
-    return Callbacks(parts.channels, Receipts(book, clock, metrics), replies, metrics)
+    receipts = Receipts(book, clock, metrics, counters, opt_outs, home)
+    return Callbacks(parts.channels, receipts, replies, metrics)
 
 
 def _policy(parts: Parts) -> Policy:

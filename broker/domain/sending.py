@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from broker.domain.crm_entries import ticket_wanted
 from broker.domain.evolve import evolve
+from broker.domain.guards import Forbidden
 from broker.domain.identities import Identity, joined
 from broker.domain.messages import (
     DEFLECTION,
@@ -208,6 +209,19 @@ def receipt(  # noqa: PLR0913 - the facts of one receipt, each named at the call
     if attempt != message.attempts or not open_or_sent:
         return record
     return _changed(record, _failed(evolve(message, doubtful=False), reason or "failed", now))
+
+
+def opted_out(record: Record, purpose: str, attempt: int) -> Record:
+    """Hand-over number `attempt` failed because the person wants no messages: it ends here.
+
+    What has arrived, has ended or has gone on since stays as it is.
+    """
+    message = _message(record, purpose)
+    waits = {*_OPEN, MessageState.SENT, MessageState.QUEUED}
+    if not message.earlier < attempt == message.attempts or message.state not in waits:
+        return record
+    reason, state = Forbidden.OPTED_OUT, MessageState.SUPPRESSED
+    return _changed(record, evolve(message, state=state, reason=reason.value, doubtful=False))
 
 
 def replied(record: Record, purpose: str) -> Record:

@@ -236,6 +236,11 @@ class Receipt:
     """`Envelope.receipt_reference`, if it came back."""
     reason: str | None = None
     """Why it failed, in one word that has no personal data: `30006`, `131026`."""
+    opted_out: bool = False
+    """Whether it failed because the recipient wants no messages: none is sent on any channel then,
+    as after `OptedOutError`."""
+    recipient: str | None = None
+    """Who has opted out, as the channel knows him: E.164 where it is a number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from broker.domain.errors import BadInputError, SignatureError, UnknownCallError
-from broker.domain.guards import Guards
+from broker.domain.guards import Guards, opt_out_marks
 from broker.domain.messages import ReceiptState, message_id, provider_alias
-from broker.domain.sending import receipt
+from broker.domain.people import hashed, people_reached
+from broker.domain.references import Limit
+from broker.domain.sending import opted_out, receipt
+from broker.usecases.replies import KNOWN_AGAIN_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from broker.domain.messages import Message
     from broker.domain.record import Record
     from broker.metrics import Metrics
-    from broker.ports import Callback, CallbackRead, Channel, Clock, Receipt
+    from broker.ports import Callback, CallbackRead, Channel, Clock, Counters, OptOuts, Receipt
     from broker.usecases.book import Book
     from broker.usecases.replies import Replies
 
@@ -68,6 +71,9 @@ class Receipts:
     book: Book
     clock: Clock
     metrics: Metrics
+    counters: Counters
+    opt_outs: OptOuts
+    home_region: str | None = None
 
     async def on_receipts(self, channel: str, told: Sequence[Receipt]) -> None:
         """All of them; an error of the store passes when those beside it are through."""
@@ -80,15 +86,27 @@ class Receipts:
     async def on_receipt(self, channel: str, told: Receipt) -> None:
         """A failure sends the message to its next channel at once, on this replica.
 
-        Errors of the store pass; then nothing was promised, and a repeat is welcome.
+        An opt-out ends it instead, and holds for the person on all channels. Errors of the store
+        pass; then nothing was promised, and a repeat is welcome.
         """
         try:
-            outcome = await self._taken(channel, told)
+            outcome = await (self._once if told.opted_out else self._taken)(channel, told)
         except UnknownCallError:
             outcome = "unknown"
         self.metrics.receipts.labels(channel, told.state, outcome).inc()
         if outcome == "unknown":
             log.info("receipt_unknown", channel=channel, state=told.state)
+
+    async def _once(self, channel: str, told: Receipt) -> str:
+        """An opt-out counts once: before the same one comes again, he may have said START."""
+        name = hashed(f"{channel}|{told.reference}|{told.provider_id}")
+        once = Limit(f"opted-out:{name}", 1, KNOWN_AGAIN_S)
+        if await self.counters.counted(once):
+            return "unchanged"
+        outcome = await self._taken(channel, told)
+        if outcome != "unknown":
+            await self.counters.reserve([once])
+        return outcome
 
     async def _taken(self, channel: str, told: Receipt) -> str:
         named = _REFERENCE.fullmatch(told.reference or "")
@@ -109,25 +127,25 @@ class Receipts:
         UnknownCallError: there is no such message any more.
         """
         now, was = self.clock.time(), _Was()
+        known = await self.book.ledger.read(any_id)
+        if known is None:
+            raise UnknownCallError("no record of this message")
+        people = self._opted_out(told, known.record, any_id)
 
         def change(record: Record) -> Record:
             message = was.message = _named(record, any_id, told.provider_id)
             if message is None:
                 return record
-            after = receipt(
-                record,
-                message.purpose,
-                told.state,
-                attempt=message.attempts if attempt is None else attempt,
-                provider_id=told.provider_id,
-                reason=told.reason,
-                now=now,
-            )
+            after = _after(record, message, told, attempt, now)
             was.changed = after != record
             return after
 
         note = {"at": now, "event": "receipt", "state": told.state, "reason": told.reason}
-        saved = await self.book.save(any_id, change, notes=[note], guards=Guards())
+        guards = Guards(marks=opt_out_marks(people, now))
+        saved = await self.book.save(known, change, notes=[note], guards=guards)
+        if not was.changed:
+            # Then the marks are not kept either, and the opt-out is true all the same.
+            await self.opt_outs.stop(people, now)
         if was.message is None:
             return "unknown"
         if not was.changed:
@@ -135,6 +153,15 @@ class Receipts:
         self._timed(channel, told.state, was.message, now)
         log.info("receipt", call=saved.id, channel=channel, state=told.state, reason=told.reason)
         return "applied"
+
+    def _opted_out(self, told: Receipt, record: Record, any_id: str) -> tuple[str, ...]:
+        """Who is not written to any more because of this: by all that is known of him."""
+        if not told.opted_out:
+            return ()
+        message = _named(record, any_id, told.provider_id)
+        names = {told.recipient, message.to if message is not None else None}
+        reached = [people_reached(record, name, self.home_region) for name in names if name]
+        return tuple(sorted(set[str]().union(*reached)))
 
     def _timed(self, channel: str, state: ReceiptState, message: Message, now: float) -> None:
         if state is ReceiptState.DELIVERED and message.first_at is not None:
@@ -147,6 +174,24 @@ class _Was:
 
     message: Message | None = None
     changed: bool = False
+
+
+def _after(
+    record: Record, message: Message, told: Receipt, attempt: int | None, now: float
+) -> Record:
+    """`record` after this receipt of hand-over number `attempt`, or of the last one."""
+    attempt = message.attempts if attempt is None else attempt
+    if told.opted_out:
+        return opted_out(record, message.purpose, attempt)
+    return receipt(
+        record,
+        message.purpose,
+        told.state,
+        attempt=attempt,
+        provider_id=told.provider_id,
+        reason=told.reason,
+        now=now,
+    )
 
 
 def _named(record: Record, any_id: str, provider_id: str | None) -> Message | None:

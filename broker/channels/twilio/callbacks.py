@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from broker.channels.twilio.messages import OPTED_OUT
 from broker.domain.twilio_signature import signed_form
 from broker.sdk import BadInputError, CallbackRead, Inbound, Receipt, ReceiptState
 
@@ -29,11 +31,12 @@ _STATES = {
     "canceled": ReceiptState.FAILED,
 }
 """Of `accepted`, `scheduled`, `queued` and `sending` nobody needs to hear: they precede `sent`."""
+_OPTED_OUT = frozenset(map(str, OPTED_OUT))
 _ARRIVED = frozenset({"receiving", "received"})
 _REFERENCE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _SID = re.compile(r"[A-Z]{2}[0-9a-fA-F]{32}", re.ASCII)
 _CODE = re.compile(r"[1-9][0-9]{3,5}", re.ASCII)
-_SENDER = re.compile(r"[A-Za-z0-9+][A-Za-z0-9_.:@-]{0,63}", re.ASCII)
+_PERSON = re.compile(r"[A-Za-z0-9+][A-Za-z0-9_.:@-]{0,63}", re.ASCII)
 
 
 def read_callback(callback: Callback, tokens: Sequence[str]) -> CallbackRead:
@@ -53,8 +56,13 @@ def read_callback(callback: Callback, tokens: Sequence[str]) -> CallbackRead:
     state = _STATES.get(status)
     if state is None:
         return CallbackRead()
-    reason = _reason(form, status) if state is ReceiptState.FAILED else None
-    return CallbackRead((Receipt(state, sid, _reference(callback), reason),))
+    if state is not ReceiptState.FAILED:
+        return CallbackRead((Receipt(state, sid, _reference(callback)),))
+    reason = _reason(form, status)
+    failed = Receipt(state, sid, _reference(callback), reason)
+    if reason in _OPTED_OUT:
+        failed = replace(failed, opted_out=True, recipient=_person(form.get("To", "")))
+    return CallbackRead((failed,))
 
 
 def _reason(form: Mapping[str, str], status: str) -> str:
@@ -68,10 +76,16 @@ def _reference(callback: Callback) -> str | None:
     return given if _REFERENCE.fullmatch(given) else None
 
 
+def _person(name: str) -> str | None:
+    """E.164, or the id of a WhatsApp user; None for anything else."""
+    person = name.removeprefix(WHATSAPP)
+    return person if _PERSON.fullmatch(person) else None
+
+
 def _inbound(form: Mapping[str, str], sid: str) -> Inbound:
     """What somebody wrote; a picture without words has the text ``."""
-    sender = form.get("From", "").removeprefix(WHATSAPP)
-    if _SENDER.fullmatch(sender) is None:
+    sender = _person(form.get("From", ""))
+    if sender is None:
         raise BadInputError("the message names no sender")
     answered = form.get("OriginalRepliedMessageSid", "")
     in_reply_to = answered if _SID.fullmatch(answered) else None

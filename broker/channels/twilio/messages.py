@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from broker.sdk import Envelope, Reply
 
 API = "/2010-04-01/Accounts"
-_OPTED_OUT = 21610
-"""The recipient has texted STOP (Twilio, error 21610). Twilio advises against deciding by other
-codes, as it keeps splitting them up."""
+OPTED_OUT = frozenset({21610, 63033})
+"""The recipient has texted STOP, or stopped this business's messages in WhatsApp (Twilio, errors
+21610 and 63033). Twilio advises against deciding by other codes, as it keeps splitting them up."""
 _BUSY = frozenset({20429, 21611, 30001, 63018})
 """Too many requests, a full queue of this sender or account, WhatsApp's rate limit: all of them
 pass. They come with a 429 as a rule, which says the same."""
@@ -68,7 +68,7 @@ class Messages:
         return sid if isinstance(sid, str) and sid else None
 
     def _refusal(self, code: object, status: int) -> Exception:
-        if code == _OPTED_OUT:
+        if code in OPTED_OUT:
             return OptedOutError(f"{self._name}: the recipient has opted out")
         if code in _BUSY:
             return TemporaryError(f"{self._name}: busy (error {code})")

@@ -13,6 +13,9 @@ from broker.sdk import BadInputError, CallbackRead, Inbound, Receipt, ReceiptSta
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+OPTED_OUT = 131050
+"""The recipient wants no marketing messages of this business. Meta says so in the answer to a
+message, or after it in a receipt."""
 _STATES = {state.value: state for state in ReceiptState}
 _MEDIA = ("audio", "contacts", "document", "image", "location", "sticker", "video")
 _WORDS: Mapping[str, tuple[str, ...]] = {
@@ -54,24 +57,33 @@ def _receipts(value: Mapping[str, Any]) -> Iterator[Receipt]:
             continue
         references = texts_in([status.get("biz_opaque_callback_data")])
         codes = [code for code in values_at(status, "errors[0].code") if type(code) is int]
+        opted_out = state is ReceiptState.FAILED and codes == [OPTED_OUT]
         yield Receipt(
             state,
             next(texts_in([status.get("id")]), None),
             next((one for one in references if _REFERENCE.fullmatch(one)), None),
             str(codes[0]) if codes else None,
+            opted_out,
+            next(_people(status, "recipient_id"), None) if opted_out else None,
         )
 
 
 def _answers(value: Mapping[str, Any]) -> Iterator[Inbound]:
     for message in objects_at(value, "messages[*]"):
         paths = _WORDS.get(str(message.get("type")))
-        sender = next(texts_in([message.get("from"), message.get("from_user_id")]), None)
+        sender = next(_people(message, "from", "from_user_id"), None)
         provider_id = next(texts_in([message.get("id")]), None)
         if paths is None or sender is None or provider_id is None:
             continue
         yield Inbound(
-            f"+{sender}" if _DIGITS.fullmatch(sender) else sender,
+            sender,
             next(texts_in(found for path in paths for found in values_at(message, path)), ""),
             provider_id,
             next(texts_in(values_at(message, "context.id")), None),
         )
+
+
+def _people(told: Mapping[str, Any], *fields: str) -> Iterator[str]:
+    """Who stands in `fields`: a number in E.164, or a user's id of this business."""
+    for person in texts_in([told.get(field) for field in fields]):
+        yield f"+{person}" if _DIGITS.fullmatch(person) else person

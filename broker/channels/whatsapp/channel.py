@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, SecretStr, StringConstraints
 
-from broker.channels.whatsapp.callbacks import told
+from broker.channels.whatsapp.callbacks import OPTED_OUT, told
 from broker.channels.whatsapp.templates import fault, filled
 from broker.channels.words import Language, lines, texts_in
 from broker.domain.languages import nearest_or_any
@@ -44,8 +44,6 @@ _REFUSED = frozenset({400, 403, 404})
 _LATER = frozenset({2, 4, 80007, 130429, 131016, 131056, 131057, 133004})
 """Meta, "Cloud API error codes": throttled, overloaded or under maintenance. Its advice is to go by
 codes: limits come with HTTP 400 as well as 429."""
-_OPTED_OUT = 131050
-"""The recipient wants no marketing messages of this business."""
 _WRONG_ACCOUNT = (
     "whatsapp: Meta refuses to show what belongs to us ({}): check phone_number_id, waba_id, and "
     "access_token with its permission whatsapp_business_management"
@@ -223,7 +221,7 @@ def _refusal(reply: Reply) -> TemporaryError | PermanentError:
     told = f"whatsapp: refused ({f'error {code}' if code is not None else f'HTTP {reply.status}'})"
     if code in _LATER:
         return TemporaryError(told)
-    return OptedOutError(told) if code == _OPTED_OUT else PermanentError(told)
+    return OptedOutError(told) if code == OPTED_OUT else PermanentError(told)
 
 
 def _code(told: Reply) -> int | None:

@@ -378,6 +378,28 @@ async def test_stop_by_sms_holds_for_whatsapp_too(service: Service) -> None:
     assert (held["reason"], held["attempts"]) == ("opted_out", 0)
 
 
+async def test_an_opt_out_told_by_receipt_ends_the_message_and_holds_for_whatsapp(
+    service: Service,
+) -> None:
+    await breaks(service, twilio={"undelivered": {"*": 21610}})
+    shown = await becomes(service, await deflects(service, channel="sms"), state="suppressed")
+    assert (shown["channel"], shown["reason"], shown["attempts"]) == ("sms", "opted_out", 1)
+    again = await deflects(service, channel="whatsapp", context={"order": "12"})
+    held = await becomes(service, again, state="suppressed")
+    assert (held["reason"], held["attempts"]) == ("opted_out", 0)
+    assert await outbox(service, STRANGER) == []
+
+
+async def test_an_opt_out_that_whatsapp_tells_by_receipt_holds_for_sms(service: Service) -> None:
+    deflection = await deflects(service)
+    await becomes(service, deflection, state="read")
+    failed = status_of(1, "failed", f"{deflection}.1") | {"errors": [{"code": 131050}]}
+    assert await taken(service, "/v1/channels/whatsapp/callback", bundle(failed)) == 200
+    again = await deflects(service, channel="sms", context={"order": "12"})
+    held = await becomes(service, again, state="suppressed")
+    assert (held["reason"], held["attempts"]) == ("opted_out", 0)
+
+
 async def test_an_answer_to_a_message_of_yesterday_is_nobodys(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:

@@ -66,6 +66,23 @@ def test_a_failure_has_twilios_code_or_its_word(status: str, code: str, reason: 
     assert receipt(status, ErrorCode=code) == Receipt(ReceiptState.FAILED, SID, "r-1_a.b", reason)
 
 
+@pytest.mark.parametrize(
+    ("code", "to"),
+    [("21610", "+4915112345678"), ("63033", "whatsapp:+4915112345678")],
+    ids=["sms", "whatsapp"],
+)
+@pytest.mark.parametrize("status", ["failed", "undelivered"])
+def test_a_failure_says_who_has_opted_out(status: str, code: str, to: str) -> None:
+    told = receipt(status, ErrorCode=code, To=to)
+    assert (told.reason, told.opted_out, told.recipient) == (code, True, "+4915112345678")
+
+
+def test_a_code_on_a_message_that_was_delivered_opts_nobody_out() -> None:
+    assert receipt("delivered", ErrorCode="21610") == Receipt(
+        ReceiptState.DELIVERED, SID, "r-1_a.b"
+    )
+
+
 @pytest.mark.parametrize("status", ["accepted", "queued", "sending", "scheduled", "invented", ""])
 def test_what_comes_before_it_is_sent_and_new_words_tell_nothing(status: str) -> None:
     assert read(MessageSid=SID, MessageStatus=status) == NOTHING

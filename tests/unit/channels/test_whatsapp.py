@@ -135,6 +135,16 @@ async def test_a_failure_has_metas_code_and_nothing_of_its_words(channel: WhatsA
     assert read.receipts == (Receipt(ReceiptState.FAILED, "wamid.1", None, "131026"),)
 
 
+async def test_a_failure_says_who_has_opted_out(channel: WhatsAppChannel) -> None:
+    errors = [{"code": 131050, "title": "User has stopped marketing messages"}]
+    failed = status("failed", errors=errors, recipient_id="4917604069001")
+    (receipt,) = channel.read_callback(told(failed)).receipts
+    assert (receipt.reason, receipt.opted_out) == ("131050", True)
+    assert receipt.recipient == "+4917604069001"
+    (sent,) = channel.read_callback(told(status("sent", recipient_id="4917604069001"))).receipts
+    assert (sent.opted_out, sent.recipient) == (False, None)
+
+
 async def test_a_reference_that_cannot_be_ours_is_dropped(channel: WhatsAppChannel) -> None:
     read = channel.read_callback(told(status("sent", biz_opaque_callback_data="../x")))
     assert read.receipts == (Receipt(ReceiptState.SENT, "wamid.1"),)

@@ -28,6 +28,7 @@ from broker.domain.sending import (
     delayed,
     lost,
     not_sent,
+    opted_out,
     queue,
     receipt,
     replied,
@@ -66,6 +67,23 @@ def test_a_message_is_known_by_its_id_and_by_what_the_provider_calls_it() -> Non
         reply_alias("whatsapp", "+4915112345678"),
     )
     assert message_id("other", DEFLECTION) not in aliases
+
+
+def test_an_opt_out_ends_a_message_that_waits_for_its_next_attempt() -> None:
+    waiting = lost(sending(queued(SMS), DEFLECTION, 2.0), DEFLECTION, retry_at=9.0)
+    ended = message(opted_out(waiting, DEFLECTION, 1))
+    assert (ended.state, ended.reason) == (MessageState.SUPPRESSED, "opted_out")
+    assert not ended.doubtful
+
+
+def test_an_opt_out_of_another_attempt_or_of_what_has_ended_changes_nothing() -> None:
+    record = handed_over(SMS)
+    assert opted_out(record, DEFLECTION, 0) == opted_out(record, DEFLECTION, 2) == record
+    on_sms = receipt(record, DEFLECTION, ReceiptState.FAILED, attempt=1, now=3.0)
+    assert opted_out(on_sms, DEFLECTION, 1) == on_sms
+    for state in (ReceiptState.DELIVERED, ReceiptState.FAILED):
+        ended = receipt(handed_over(), DEFLECTION, state, attempt=1, now=3.0)
+        assert opted_out(ended, DEFLECTION, 1) == ended
 
 
 def test_the_second_wish_for_a_purpose_changes_nothing() -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.domain.errors import BadInputError, SignatureError, StoreUnavailableError
+from broker.domain.errors import (
+    AnswerLostError,
+    BadInputError,
+    SignatureError,
+    StoreUnavailableError,
+)
 from broker.domain.messages import DEFLECTION, MessageState, Place, ReceiptState, message_id
-from broker.ports import Receipt
+from broker.domain.people import hashed
+from broker.ports import Inbound, Receipt
 from tests.unit.usecases.told import MOBILE, Told, message, state
 
 if TYPE_CHECKING:
@@ -169,6 +176,105 @@ async def test_receipts_of_one_message_that_come_together_settle_on_the_furthest
     await told.tells("whatsapp", told.whatsapp.callback(*map(told.said, states)))
     await told.world.until(record, lambda now: state(now) is MessageState.READ)
     assert len(told.whatsapp.taken) == 1
+
+
+ADDRESS = "ada@example.com"
+
+
+async def test_a_receipt_that_tells_of_an_opt_out_ends_the_message_and_is_kept(told: Told) -> None:
+    record = await told.sent(Place("sms", MOBILE))
+    opted_out = told.said(ReceiptState.FAILED, reason="131050", opted_out=True)
+    for _ in range(2):
+        await told.tells("whatsapp", told.whatsapp.callback(opted_out))
+    ended = message(await told.now(record))
+    assert (ended.state, ended.reason) == (MessageState.SUPPRESSED, "opted_out")
+    assert (ended.channel, told.sms.attempts) == ("whatsapp", [])
+    assert await told.opt_outs.stopped([hashed(MOBILE)])
+    assert told.counted("whatsapp", "failed", "applied") == 1
+    assert told.counted("whatsapp", "failed", "unchanged") == 1
+    next_one = await told.queued()
+    held = await told.world.until(next_one, lambda now: state(now) is MessageState.SUPPRESSED)
+    assert (message(held).reason, message(held).attempts) == ("opted_out", 0)
+
+
+@pytest.mark.parametrize("deaf", [False, True], ids=["same step", "lost reply"])
+async def test_an_opt_out_is_kept_in_the_step_that_ends_the_message(told: Told, deaf: bool) -> None:
+    record = await told.sent(Place("sms", MOBILE))
+    told.world.store.deaf_to_commit = told.world.store.commits + 1 if deaf else None
+    callback = told.whatsapp.callback(told.said(ReceiptState.FAILED, opted_out=True))
+    with pytest.raises(StoreUnavailableError) if deaf else nullcontext():
+        await told.tells("whatsapp", callback)
+    assert state(await told.now(record)) is MessageState.SUPPRESSED
+    assert await told.opt_outs.stopped([hashed(MOBILE)])
+
+
+async def test_an_opt_out_settles_a_message_of_which_nobody_knew(told: Told) -> None:
+    told.whatsapp.fail(AnswerLostError("hung up"))
+    record = await told.queued(Place("sms", MOBILE))
+    await told.world.until(record, lambda now: state(now) is MessageState.UNKNOWN)
+    opted_out = told.said(ReceiptState.FAILED, opted_out=True)
+    await told.tells("whatsapp", told.whatsapp.callback(opted_out))
+    assert state(await told.now(record)) is MessageState.SUPPRESSED
+    assert await told.opt_outs.stopped([hashed(MOBILE)])
+    assert told.sms.attempts == []
+
+
+async def test_an_opt_out_that_overtakes_the_answer_ends_the_message(told: Told) -> None:
+    told.whatsapp.hold()
+    record = await told.queued(Place("sms", MOBILE))
+    while not told.whatsapp.attempts:
+        await told.world.clock.sleep(0.01)
+    opted_out = told.said(ReceiptState.FAILED, opted_out=True)
+    await told.tells("whatsapp", told.whatsapp.callback(opted_out))
+    told.whatsapp.release()
+    await told.world.clock.sleep(0.1)
+    assert state(await told.now(record)) is MessageState.SUPPRESSED
+    assert (len(told.whatsapp.taken), told.sms.attempts) == (1, [])
+
+
+async def test_an_opt_out_of_a_message_that_has_gone_on_holds_by_all_its_addresses(
+    told: Told,
+) -> None:
+    record = await told.sent(Place("sms", ADDRESS))
+    await told.tells("whatsapp", told.whatsapp.callback(told.said(ReceiptState.FAILED)))
+    sent_on = await told.world.until(record, lambda now: state(now) is MessageState.SENT)
+    late = told.said(ReceiptState.FAILED, opted_out=True, recipient=MOBILE)
+    await told.tells("whatsapp", told.whatsapp.callback(late))
+    assert await told.now(record) == sent_on, "what was handed over is not called back"
+    for name in (MOBILE, ADDRESS):
+        assert await told.opt_outs.stopped([hashed(name)]), name
+
+
+async def test_an_opt_out_of_what_has_gone_on_is_kept_without_our_reference(told: Told) -> None:
+    record = await told.sent(Place("sms", ADDRESS))
+    provider_id = message(record).provider_id
+    await told.tells("whatsapp", told.whatsapp.callback(told.said(ReceiptState.FAILED)))
+    late = Receipt(ReceiptState.FAILED, provider_id, opted_out=True, recipient=MOBILE)
+    await told.tells("whatsapp", told.whatsapp.callback(late))
+    assert await told.opt_outs.stopped([hashed(MOBILE)])
+
+
+async def test_an_opt_out_of_what_has_arrived_changes_the_person_only(told: Told) -> None:
+    record = await told.sent()
+    await told.tells("whatsapp", told.whatsapp.callback(told.said(ReceiptState.READ)))
+    opted_out = told.said(ReceiptState.FAILED, opted_out=True)
+    await told.tells("whatsapp", told.whatsapp.callback(opted_out))
+    assert state(await told.now(record)) is MessageState.READ
+    assert await told.opt_outs.stopped([hashed(MOBILE)])
+
+
+@pytest.mark.parametrize("before", [None, ReceiptState.READ], ids=["suppressed", "read"])
+async def test_an_opt_out_told_again_does_not_undo_a_start(
+    told: Told, before: ReceiptState | None
+) -> None:
+    await told.sent()
+    if before is not None:
+        await told.tells("whatsapp", told.whatsapp.callback(told.said(before)))
+    callback = told.whatsapp.callback(told.said(ReceiptState.FAILED, opted_out=True))
+    await told.tells("whatsapp", callback)
+    await told.hears("sms", Inbound(MOBILE, "START", "in-1"))
+    await told.tells("whatsapp", callback)
+    assert not await told.opt_outs.stopped([hashed(MOBILE)])
 
 
 async def test_how_long_a_delivery_took_is_counted_once(told: Told) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from broker.domain.messages import (
@@ -47,18 +47,19 @@ class Told:
     def callbacks(self, replica: Replica | None = None) -> Callbacks:
         one = replica or self.replica
         store, clock = self.world.store, self.world.clock
+        counters = RedisCounters(store)
         replies = Replies(
             one.book,
             clock,
             one.metrics,
-            RedisCounters(store),
+            counters,
             self.opt_outs,
             self.talks,
             OptOutWords(),
             look_back_s=LOOK_BACK_S,
             home_region="DE",
         )
-        receipts = Receipts(one.book, clock, one.metrics)
+        receipts = Receipts(one.book, clock, one.metrics, counters, self.opt_outs, "DE")
         channels = {"email": self.world.channel, **self.world.channels}
         return Callbacks(channels, receipts, replies, one.metrics)
 
@@ -89,7 +90,12 @@ class Told:
         record = await self.queued(*then, silent_after_s=silent_after_s)
         return await self.world.until(record, lambda now: state(now) is MessageState.SENT)
 
-    def said(self, state: ReceiptState, attempt: int = -1, **more: str) -> Receipt:
+    async def now(self, record: Record) -> Record:
+        found = await self.replica.book.ledger.find(record.id)
+        assert found is not None
+        return found
+
+    def said(self, state: ReceiptState, attempt: int = -1, **more: Any) -> Receipt:
         """About one of WhatsApp's attempts, by our reference."""
         return Receipt(state, reference=self.whatsapp.attempts[attempt].receipt_reference, **more)
 
