@@ -58,9 +58,10 @@ class Callbacks:
         except SignatureError:
             self.metrics.callbacks_refused.labels(name).inc()
             raise
-        await self.receipts.on_receipts(name, read.receipts)
+        # A STOP comes before the failure beside it that begins the next channel's message.
         for written in read.inbound:
             await self.replies.on_message(name, written)
+        await self.receipts.on_receipts(name, read.receipts)
         return read
 
 

@@ -263,6 +263,29 @@ async def test_an_opt_out_of_what_has_arrived_changes_the_person_only(told: Told
     assert await told.opt_outs.stopped([hashed(MOBILE)])
 
 
+async def test_a_stop_is_kept_before_a_failure_beside_it_begins_the_next_channel(
+    told: Told,
+) -> None:
+    record = await told.sent(Place("sms", MOBILE))
+    stop = (Inbound(MOBILE, "STOP", "in-1"),)
+    failed = told.said(ReceiptState.FAILED)
+    told.world.store.slow_s = 0.01
+    await told.tells("whatsapp", told.whatsapp.callback(failed, inbound=stop))
+    ended = await told.world.until(record, lambda now: not state(now).pending)
+    assert (state(ended), message(ended).reason) == (MessageState.SUPPRESSED, "opted_out")
+    assert told.sms.attempts == []
+
+
+async def test_a_stop_beside_a_receipt_that_cannot_be_kept_is_kept(told: Told) -> None:
+    await told.sent()
+    stop = (Inbound(MOBILE, "STOP", "in-1"),)
+    callback = told.whatsapp.callback(told.said(ReceiptState.READ), inbound=stop)
+    told.world.store.deaf_to_commit = told.world.store.commits + 1
+    with pytest.raises(StoreUnavailableError):
+        await told.tells("whatsapp", callback)
+    assert await told.opt_outs.stopped([hashed(MOBILE)])
+
+
 @pytest.mark.parametrize("before", [None, ReceiptState.READ], ids=["suppressed", "read"])
 async def test_an_opt_out_told_again_does_not_undo_a_start(
     told: Told, before: ReceiptState | None
