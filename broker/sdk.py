@@ -19,6 +19,7 @@ from broker.domain.figures import Figures
 from broker.domain.hooks import CallReport, ScreenPop
 from broker.domain.json_paths import is_path, records_at, value_at, values_at
 from broker.domain.messages import ReceiptState
+from broker.domain.opt_outs import Keyword
 from broker.domain.premium import PremiumRule
 from broker.domain.record import Session
 from broker.domain.spellings import Pattern, spelled
@@ -99,6 +100,7 @@ __all__ = [
     "Inbound",
     "JsonClient",
     "JwtBearerAuth",
+    "Keyword",
     "Line",
     "NotAskedError",
     "NumberLookup",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from broker.domain.figures import Figures
     from broker.domain.hooks import CallReport, ScreenPop
     from broker.domain.messages import ReceiptState
+    from broker.domain.opt_outs import Keyword
     from broker.domain.recipients import Recipients
     from broker.domain.record import Session
 
@@ -254,6 +255,8 @@ class Inbound:
     """Of this very message: it may come twice."""
     in_reply_to: str | None = None
     """The provider's id of the message it answers, where the channel says so."""
+    keyword: Keyword | None = None
+    """What the provider knows it to be, whatever the words; None = they tell."""
 
 
 @dataclass(frozen=True, slots=True)

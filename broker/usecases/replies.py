@@ -69,7 +69,7 @@ class Replies:
     async def _taken(self, channel: str, told: Inbound) -> str:
         found = await self._find(channel, told)
         people = self._people(told, found)
-        keyword = self.words.keyword(told.text)
+        keyword = told.keyword or self.words.keyword(told.text)
         if keyword is Keyword.STOP:
             await self.opt_outs.stop(people, self.clock.time())
             return "stop"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from broker.channels.twilio.messages import OPTED_OUT
 from broker.domain.twilio_signature import signed_form
-from broker.sdk import BadInputError, CallbackRead, Inbound, Receipt, ReceiptState
+from broker.sdk import BadInputError, CallbackRead, Inbound, Keyword, Receipt, ReceiptState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +36,9 @@ _ARRIVED = frozenset({"receiving", "received"})
 _REFERENCE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _SID = re.compile(r"[A-Z]{2}[0-9a-fA-F]{32}", re.ASCII)
 _CODE = re.compile(r"[1-9][0-9]{3,5}", re.ASCII)
+_KEYWORDS = {keyword.value.upper(): keyword for keyword in Keyword}
+"""`OptOutType`, with messages to a messaging service that has Advanced Opt-Out: the customer's own
+words too (Twilio, "How to track opt-out, opt-in and help messages")."""
 _PERSON = re.compile(r"[A-Za-z0-9+][A-Za-z0-9_.:@-]{0,63}", re.ASCII)
 
 
@@ -89,4 +92,5 @@ def _inbound(form: Mapping[str, str], sid: str) -> Inbound:
         raise BadInputError("the message names no sender")
     answered = form.get("OriginalRepliedMessageSid", "")
     in_reply_to = answered if _SID.fullmatch(answered) else None
-    return Inbound(sender, form.get("Body", ""), sid, in_reply_to)
+    keyword = _KEYWORDS.get(form.get("OptOutType", ""))
+    return Inbound(sender, form.get("Body", ""), sid, in_reply_to, keyword)

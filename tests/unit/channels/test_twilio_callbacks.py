@@ -10,6 +10,7 @@ import pytest
 from broker.channels.twilio.callbacks import NO_REPLY, read_callback
 from broker.domain.errors import BadInputError, SignatureError
 from broker.domain.messages import ReceiptState
+from broker.domain.opt_outs import Keyword
 from broker.domain.twilio_signature import HEADER, twilio_signature
 from broker.ports import Callback, CallbackRead, Inbound, Receipt
 
@@ -120,6 +121,26 @@ def test_a_whatsapp_message_says_which_one_it_answers() -> None:
         OriginalRepliedMessageSender="whatsapp:+4915735980000",
     ).inbound
     assert told == Inbound("+4915112345678", "Ja", SID, OTHER_SID)
+
+
+@pytest.mark.parametrize("sender", ["+4915112345678", "whatsapp:+4915112345678"])
+@pytest.mark.parametrize(
+    ("told", "keyword"),
+    [
+        ("STOP", Keyword.STOP),
+        ("START", Keyword.START),
+        ("HELP", Keyword.HELP),
+        ("", None),
+        ("INVENTED", None),
+    ],
+)
+def test_what_twilio_takes_for_a_keyword_is_one(
+    sender: str, told: str, keyword: Keyword | None
+) -> None:
+    (written,) = read(
+        MessageSid=SID, SmsStatus="received", From=sender, Body="Basta", OptOutType=told
+    ).inbound
+    assert written.keyword is keyword
 
 
 def test_a_whatsapp_user_without_a_number_and_a_picture_without_words_are_read() -> None:

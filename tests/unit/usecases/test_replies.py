@@ -13,6 +13,7 @@ from broker.domain.guards import Forbidden
 from broker.domain.identities import Identity
 from broker.domain.message_templates import Approved
 from broker.domain.messages import MessageState, Place, ReceiptState
+from broker.domain.opt_outs import Keyword
 from broker.domain.people import hashed
 from broker.ports import Inbound
 from broker.testing.fake_links import FakeLinks
@@ -64,6 +65,18 @@ async def test_a_handle_in_the_text_goes_before_the_number(told: Told) -> None:
     assert state(await now(told, first)) is MessageState.REPLIED
     assert state(await now(told, second)) is MessageState.SENT
     assert (await now(told, first)).identities == (Identity("phone", OTHER),)
+
+
+async def test_what_the_provider_knows_to_be_a_keyword_is_one_whatever_it_says(told: Told) -> None:
+    record = await told.sent()
+    await told.hears("whatsapp", replace(wrote("basta"), keyword=Keyword.STOP))
+    assert await told.opt_outs.stopped([hashed(MOBILE)])
+    await told.hears("whatsapp", replace(wrote("stop it, write again"), keyword=Keyword.START))
+    assert not await told.opt_outs.stopped([hashed(MOBILE)])
+    assert state(await now(told, record)) is MessageState.SENT
+    await told.hears("whatsapp", replace(wrote("what?"), keyword=Keyword.HELP))
+    outcomes = [told.heard("whatsapp", outcome) for outcome in ("stop", "start", "help")]
+    assert outcomes == [1, 1, 1]
 
 
 async def test_whoever_came_back_under_another_number_is_erased_by_it(told: Told) -> None:
