@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from broker.domain.call import Phone
 from broker.domain.customer import clean, normal_email, one_email
 from broker.domain.evolve import evolve
+from broker.domain.whatsapp_ids import number_of
 
 if TYPE_CHECKING:
     from broker.domain.record import Record
@@ -30,11 +31,12 @@ class Identity:
 
     @classmethod
     def read(cls, kind: str, value: str) -> Identity | None:
-        """None if it is none. A WhatsApp id is a number without its plus."""
+        """None if it is none. A WhatsApp id is a number without its plus, or an older one."""
         if _WORD.fullmatch(kind) is None:
             return None
         if kind in _BY_NUMBER:
-            phone = Phone.read(value if value.startswith("+") else f"+{value}")
+            number = number_of(value) if kind == "whatsapp" else f"+{value.removeprefix('+')}"
+            phone = Phone.read(number)
             return cls(kind, phone.e164) if phone is not None else None
         text = normal_email(one_email(value)) if kind == "email" else clean(value)
         return cls(kind, text) if text is not None else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from broker.channels.twilio.messages import OPTED_OUT
 from broker.domain.twilio_signature import signed_form
+from broker.domain.whatsapp_ids import number_of
 from broker.sdk import BadInputError, CallbackRead, Inbound, Keyword, Receipt, ReceiptState
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ def _reference(callback: Callback) -> str | None:
 def _person(name: str) -> str | None:
     """E.164, or the id of a WhatsApp user; None for anything else."""
     person = name.removeprefix(WHATSAPP)
-    return person if _PERSON.fullmatch(person) else None
+    if _PERSON.fullmatch(person) is None:
+        return None
+    return number_of(person) if name.startswith(WHATSAPP + "+") else person
 
 
 def _inbound(form: Mapping[str, str], sid: str) -> Inbound:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from broker.channels.words import objects_at, texts_in
+from broker.domain.whatsapp_ids import number_of
 from broker.sdk import BadInputError, CallbackRead, Inbound, Receipt, ReceiptState, values_at
 
 if TYPE_CHECKING:
@@ -86,4 +87,4 @@ def _answers(value: Mapping[str, Any]) -> Iterator[Inbound]:
 def _people(told: Mapping[str, Any], *fields: str) -> Iterator[str]:
     """Who stands in `fields`: a number in E.164, or a user's id of this business."""
     for person in texts_in([told.get(field) for field in fields]):
-        yield f"+{person}" if _DIGITS.fullmatch(person) else person
+        yield number_of(person) if _DIGITS.fullmatch(person) else person

@@ -143,6 +143,23 @@ def test_what_twilio_takes_for_a_keyword_is_one(
     assert written.keyword is keyword
 
 
+@pytest.mark.parametrize(
+    ("sender", "known"),
+    [
+        ("whatsapp:+5215512345678", "+525512345678"),
+        ("whatsapp:+557188654321", "+5571988654321"),
+        ("whatsapp:+551132345678", "+551132345678"),
+        ("+5215512345678", "+5215512345678"),
+    ],
+    ids=["Mexico", "Brazil", "a fixed line", "an SMS"],
+)
+def test_whoever_writes_by_whatsapp_is_known_by_the_number_of_today(
+    sender: str, known: str
+) -> None:
+    (written,) = read(MessageSid=SID, SmsStatus="received", From=sender, Body="STOP").inbound
+    assert written.sender == known
+
+
 def test_a_whatsapp_user_without_a_number_and_a_picture_without_words_are_read() -> None:
     (told,) = read(MessageSid=SID, From="whatsapp:US.1349aB", Body="", NumMedia="1").inbound
     assert told == Inbound("US.1349aB", "", SID)

@@ -190,6 +190,26 @@ async def test_what_a_person_answers_is_read(
 
 
 @pytest.mark.parametrize(
+    ("whatsapp_id", "number"),
+    [
+        ("5215512345678", "+525512345678"),
+        ("557188654321", "+5571988654321"),
+        ("551132345678", "+551132345678"),
+    ],
+    ids=["Mexico", "Brazil", "a fixed line"],
+)
+async def test_whoever_writes_or_has_opted_out_is_known_by_the_number_of_today(
+    channel: WhatsAppChannel, whatsapp_id: str, number: str
+) -> None:
+    stop = {"from": whatsapp_id, "type": "text", "text": {"body": "STOP"}}
+    errors = [{"code": 131050}]
+    failed = status("failed", errors=errors, recipient_id=whatsapp_id)
+    read = channel.read_callback(told(message(**stop), failed))
+    assert [written.sender for written in read.inbound] == [number]
+    assert [receipt.recipient for receipt in read.receipts] == [number]
+
+
+@pytest.mark.parametrize(
     "identity",
     [
         {"from": "DE.13491208655302741918"},
