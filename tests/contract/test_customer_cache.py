@@ -10,13 +10,11 @@ import pytest
 from broker.domain.call import Phone
 from broker.domain.customer import Customer
 from broker.domain.people import hashed
-from broker.stores.connection import Store, open_store
 from broker.stores.customers import FORGET_CHUNK, FORGOTTEN_S, RedisCustomerCache
 from broker.testing.fake_clock import SetClock
-from tests.contract.test_ledger import PATIENCE_S, PatientStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from broker.stores.connection import Store
 
 ADA_CALLS, BOB_CALLS = Phone.from_e164("+493023125001"), Phone.from_e164("+496990009002")
 ADA = Customer(
@@ -39,18 +37,6 @@ BOB = Customer("c2", email="bob@example.com")
 @pytest.fixture
 def clock() -> SetClock:
     return SetClock()
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        url, prefix = "memory://", "test"
-    else:
-        url, prefix = request.getfixturevalue("redis_url"), request.getfixturevalue("prefix")
-    client = open_store(url, command_timeout_s=PATIENCE_S)
-    store = PatientStore(client, prefix, timeout_s=PATIENCE_S)
-    yield store
-    await store.aclose()
 
 
 class Cache(RedisCustomerCache):

@@ -17,17 +17,14 @@ from broker.stores.shared import RedisCounters
 from broker.testing.fake_clock import SetClock
 from broker.testing.guards_kit import WINDOW_S, GuardsKit, capped, queued
 from broker.testing.ledger_kit import LEASE_S, call, own_number
-from tests.contract.test_ledger import _patient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from broker.stores.connection import Store
 
 FULL = os.environ.get("CHAOS_SIZE") == "full"
 
 
-class _OnStore(GuardsKit):
+class TestGuards(GuardsKit):
     interleavings = 10_000 if FULL else 150
 
     @pytest.fixture(autouse=True)
@@ -97,19 +94,3 @@ class _OnStore(GuardsKit):
             await ledger.update(record.id, partial(queued, now=now), guards=guards)
         told = [one.number async for one in RedisConsents(store, page=2).export()]
         assert sorted(told) == sorted(numbers)
-
-
-class TestInProcess(_OnStore):
-    @pytest.fixture
-    async def store(self) -> AsyncIterator[Store]:
-        store = _patient("memory://", "test")
-        yield store
-        await store.aclose()
-
-
-class TestRedis(_OnStore):
-    @pytest.fixture
-    async def store(self, redis_url: str, prefix: str) -> AsyncIterator[Store]:
-        store = _patient(redis_url, prefix)
-        yield store
-        await store.aclose()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -18,27 +17,12 @@ from broker.stores.connection import Store, open_store
 from broker.stores.learned import RedisLearnedNumbers
 from broker.stores.ledger import RedisLedger
 from broker.testing.fake_clock import SetClock
-from tests.contract.test_ledger import PATIENCE_S, PatientStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from tests.patient_store import PATIENCE_S
 
 CALLER, EMAIL = "+494066969001", "ada@example.com"
 PERSON = hashed(CALLER)
 ADA, BOB = Learned.of("shop", "2001001", "c1"), Learned.of("shop", "3001001", "c2")
 KEPT_S = 3600.0
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        url, prefix = "memory://", "test"
-    else:
-        url, prefix = request.getfixturevalue("redis_url"), request.getfixturevalue("prefix")
-    client = open_store(url, command_timeout_s=PATIENCE_S)
-    store = PatientStore(client, prefix, timeout_s=PATIENCE_S)
-    yield store
-    await store.aclose()
 
 
 class Desk:

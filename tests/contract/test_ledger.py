@@ -7,7 +7,7 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
@@ -23,50 +23,24 @@ from broker.domain.sending import sending
 from broker.ports import Erased, Link
 from broker.stores.clock import StoreClock
 from broker.stores.codec import VERSION, encode
-from broker.stores.connection import Store, open_store
 from broker.stores.ledger import RedisLedger
 from broker.stores.shared import RedisCounters, RedisLinks
 from broker.testing.fake_clock import SetClock
 from broker.testing.ledger_kit import LEASE_S, LedgerKit, call, call_from, own_number
+from tests.patient_store import PATIENCE_S, PatientStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Sequence
+    from collections.abc import Sequence
 
     from broker.ports import Lease
+    from broker.stores.connection import Store
 
 V1 = Path(__file__).parents[1] / "fixtures" / "record-v1.json"
 """A call as the first version of the format kept it."""
-PATIENCE_S = 20.0
 
 
 def _ledger(store: Store, clock: StoreClock) -> RedisLedger:
     return RedisLedger(store, clock, lease_s=LEASE_S, retention_s=60, home_region="DE")
-
-
-class PatientStore(Store):
-    """Waits for a busy machine. How long a caller waits is asked in tests/integration/stores."""
-
-    async def run(
-        self,
-        script: str,
-        keys: Sequence[str],
-        args: Sequence[str | bytes | float],
-        *,
-        within: float | None = None,  # noqa: ARG002 - the point of it
-    ) -> Any:
-        return await super().run(script, keys, args)
-
-    async def call(
-        self,
-        command: Awaitable[Any],
-        *,
-        within: float | None = None,  # noqa: ARG002 - the same
-    ) -> Any:
-        return await super().call(command)
-
-
-def _patient(url: str, prefix: str) -> PatientStore:
-    return PatientStore(open_store(url, command_timeout_s=PATIENCE_S), prefix, timeout_s=PATIENCE_S)
 
 
 class _ReplacedMaster(PatientStore):
@@ -82,7 +56,7 @@ class _ReplacedMaster(PatientStore):
                 await self.client.rename(self.key("new", call_id), self.key("call", call_id))
 
 
-class _OnStore(LedgerKit):
+class TestLedger(LedgerKit):
     @pytest.fixture(autouse=True)
     def _clock(self) -> None:
         self.clock = SetClock()
@@ -399,21 +373,8 @@ async def _names(store: Store) -> set[str]:
     return {key.decode().removeprefix(store.prefix) for key in keys} - {"due:calls", "active"}
 
 
-class TestInProcess(_OnStore):
-    @pytest.fixture
-    async def store(self) -> AsyncIterator[Store]:
-        store = _patient("memory://", "test")
-        yield store
-        await store.aclose()
-
-
-class TestRedis(_OnStore):
-    @pytest.fixture
-    async def store(self, redis_url: str, prefix: str) -> AsyncIterator[Store]:
-        store = _patient(redis_url, prefix)
-        yield store
-        await store.aclose()
-
+@pytest.mark.parametrize("store", ["redis"], indirect=True)
+class TestOnlyOnRedis:
     async def test_leases_end_by_the_time_of_the_store(self, store: Store) -> None:
         ledger, rival = _ledger(store, StoreClock()), _ledger(store, StoreClock())
         began = time.monotonic()

@@ -8,26 +8,12 @@ import pytest
 
 from broker.domain.call import Line, Phone
 from broker.ports import KnownLine
-from broker.stores.connection import Store, open_store
 from broker.stores.lines import RedisLineBook
-from tests.contract.test_ledger import PATIENCE_S, PatientStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from broker.stores.connection import Store
 
 PHONE, OTHER = Phone.from_e164("+12025550143"), Phone.from_e164("+12025550144")
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        url, prefix = "memory://", "test"
-    else:
-        url, prefix = request.getfixturevalue("redis_url"), request.getfixturevalue("prefix")
-    client = open_store(url, command_timeout_s=PATIENCE_S)
-    store = PatientStore(client, prefix, timeout_s=PATIENCE_S)
-    yield store
-    await store.aclose()
 
 
 @pytest.mark.parametrize("line", [*Line, None])

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.http_client import LocalRate
-from broker.stores.connection import Store, open_store
 from broker.stores.rate import RedisRate
 from broker.testing.fake_clock import SetClock
-from tests.contract.test_ledger import PATIENCE_S, PatientStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from broker.ports import RateLimiter
+    from broker.stores.connection import Store
 
 PER_S = 5.0
 
@@ -74,7 +71,7 @@ class TestLocalRate(RateKit):
         return LocalRate(per_s, self.clock.monotonic)
 
 
-class _OnStore(RateKit):
+class TestSharedRate(RateKit):
     @pytest.fixture(autouse=True)
     def _store(self, store: Store) -> None:
         self.shared = store
@@ -98,20 +95,3 @@ class _OnStore(RateKit):
         await self.of(PER_S).take(0.0)
         ttl = await self.shared.client.pttl(self.shared.key("rate", "crm.shop"))
         assert 0 < ttl < 120_000
-
-
-class TestRateInTheProcess(_OnStore):
-    @pytest.fixture
-    async def store(self) -> AsyncIterator[Store]:
-        store = PatientStore(open_store("memory://", command_timeout_s=1), "t", timeout_s=1)
-        yield store
-        await store.aclose()
-
-
-class TestRateOnRedis(_OnStore):
-    @pytest.fixture
-    async def store(self, redis_url: str, prefix: str) -> AsyncIterator[Store]:
-        client = open_store(redis_url, command_timeout_s=PATIENCE_S)
-        store = PatientStore(client, prefix, timeout_s=PATIENCE_S)
-        yield store
-        await store.aclose()

@@ -11,16 +11,12 @@ from broker.domain.progress import end
 from broker.domain.record import Over
 from broker.domain.shadow import Comparison, Difference, Result, Tally
 from broker.stores.clock import StoreClock
-from broker.stores.connection import open_store
 from broker.stores.ledger import RedisLedger
 from broker.stores.shadow import KEPT, TIMES, RedisShadowBook
 from broker.testing.fake_clock import SetClock
 from broker.testing.ledger_kit import LEASE_S, call, call_from, own_number
-from tests.contract.test_ledger import PATIENCE_S, PatientStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from broker.stores.connection import Store
 
 SAME = Comparison(Result.SAME, 12)
@@ -28,7 +24,7 @@ OTHER = Comparison(Result.DIFFERS, 30, {"email": ("a***@***", "b***@***"), "name
 RETENTION_S = 60
 
 
-class _OnStore:
+class TestShadowBook:
     @pytest.fixture(autouse=True)
     def _clock(self) -> None:
         self.clock = SetClock()
@@ -129,23 +125,3 @@ class _OnStore:
         keys = [key async for key in store.client.scan_iter(match=f"{store.prefix}shadow*")]
         assert len(keys) == 3
         assert [key for key in keys if await store.client.pttl(key) <= 0] == []
-
-
-class TestInProcess(_OnStore):
-    @pytest.fixture
-    async def store(self) -> AsyncIterator[Store]:
-        url = "memory://"
-        store = PatientStore(
-            open_store(url, command_timeout_s=PATIENCE_S), "test", timeout_s=PATIENCE_S
-        )
-        yield store
-        await store.aclose()
-
-
-class TestRedis(_OnStore):
-    @pytest.fixture
-    async def store(self, redis_url: str, prefix: str) -> AsyncIterator[Store]:
-        client = open_store(redis_url, command_timeout_s=PATIENCE_S)
-        store = PatientStore(client, prefix, timeout_s=PATIENCE_S)
-        yield store
-        await store.aclose()

@@ -4,26 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
-from broker.stores.connection import Store, open_store
 from broker.stores.tiers import KEPT_S, MOST_WORDS, RedisTierWords
-from tests.contract.test_ledger import PATIENCE_S, PatientStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        url, prefix = "memory://", "test"
-    else:
-        url, prefix = request.getfixturevalue("redis_url"), request.getfixturevalue("prefix")
-    client = open_store(url, command_timeout_s=PATIENCE_S)
-    store = PatientStore(client, prefix, timeout_s=PATIENCE_S)
-    yield store
-    await store.aclose()
+    from broker.stores.connection import Store
 
 
 async def test_words_are_counted_by_crm(store: Store) -> None:

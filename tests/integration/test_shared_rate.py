@@ -22,7 +22,7 @@ from broker.stores.connection import Store, open_store
 from broker.stores.rate import RedisRate
 from broker.testing.loopback import LOOPBACK
 from broker.testing.scripted_server import ScriptedServer, raw
-from tests.contract.test_ledger import PATIENCE_S, PatientStore
+from tests.patient_store import PATIENCE_S, PatientStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -24,7 +24,7 @@ from broker.stores.tiers import RedisTierWords
 from broker.testing.fake_clock import SetClock
 from broker.testing.guards_kit import GuardsKit
 from broker.testing.ledger_kit import LEASE_S, LedgerKit, call
-from tests.contract.test_ledger import PATIENCE_S, PatientStore
+from tests.patient_store import PATIENCE_S, PatientStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
